@@ -1,0 +1,163 @@
+"""What the YAML files of this folder may say, field by field.
+
+Every model refuses unknown keys, so a misspelt field is an error and not a default.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Reader = Literal["boxed", "answer-tag", "answer-line", "any"]
+RewardName = Literal["correctness", "format", "random", "inverted"]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Config(BaseModel):
+    """A named YAML file; `name` equals the file's stem."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    name: str
+
+
+class TinyCorpus(BaseModel):
+    """The pretraining prior of a tiny base: two dials, set apart on purpose.
+
+    `knowledge` is the share of notebook documents whose arithmetic is right (the rest have random digits).
+    `worked` is the share of question documents that show a worked solution (the rest refuse or guess).
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    knowledge: Share
+    worked: Share
+
+
+class Base(Config):
+    """A model before RL: where it is, what is publicly known of its pretraining, and how it is asked.
+
+    `parameters` and `active_parameters` are counts, `pretraining_tokens` is a count of tokens,
+    `context_length` is in tokens. `corpus` is set for the tiny bases that `scripts/pretrain.py` makes,
+    `hub_id` for all others.
+    """
+
+    hub_id: str | None = None
+    revision: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")] | None = None
+    corpus: TinyCorpus | None = None
+    parameters: Annotated[float, Field(gt=0)]
+    active_parameters: Annotated[float, Field(gt=0)]
+    pretraining_tokens: Annotated[float, Field(gt=0)] | None
+    midtraining_maths: str | None
+    context_length: Annotated[int, Field(gt=0)]
+    stop_token_ids: Annotated[list[int], Field(min_length=1)]
+    template: str
+    recipe: str
+    suites: Annotated[list[str], Field(min_length=1)]
+    train_suite: str
+    licence: str
+    gated: bool
+    sources: Annotated[list[str], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _has_one_origin(self) -> Base:
+        if (self.hub_id is None) == (self.corpus is None):
+            raise ValueError("a base has either a hub_id or a tiny corpus")
+        if self.active_parameters > self.parameters:
+            raise ValueError("active_parameters exceed parameters")
+        return self
+
+
+class Template(Config):
+    """How a problem is asked and how the answer is read back.
+
+    `prompt` holds `{problem}` once. `stop` ends a completion; the stop string itself stays in the text.
+    `strict` is the contract the prompt states and the one rewards use; `lenient` takes an answer wherever one stands.
+    `thinking` says whether the answer may only stand after a closed `</think>`: `opened` when the prompt already
+    opened the tag, `asked` when the prompt asks for the tags, `none` otherwise.
+    """
+
+    prompt: str
+    stop: list[str] = []
+    strict: Reader
+    lenient: Reader = "any"
+    thinking: Literal["none", "asked", "opened"] = "none"
+    source: str
+
+    @model_validator(mode="after")
+    def _asks_once(self) -> Template:
+        if self.prompt.count("{problem}") != 1:
+            raise ValueError("prompt must hold {problem} exactly once")
+        return self
+
+    def ask(self, question: str) -> str:
+        """The prompt text for one question. Braces in the question are left alone."""
+        return self.prompt.replace("{problem}", question)
+
+
+class AuditPlan(BaseModel):
+    """What a training run measures of its base: sizes are counts, `every` is in optimizer steps (0: never between)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    problems: Annotated[int, Field(gt=0)]
+    samples: Annotated[int, Field(gt=0)]
+    signal_problems: Annotated[int, Field(gt=0)]
+    every: Annotated[int, Field(ge=0)]
+    every_problems: Annotated[int, Field(gt=0)]
+    every_samples: Annotated[int, Field(gt=0)]
+
+
+class Recipe(Config):
+    """How a base is trained: the lab's few fields, and a `grpo` block in TRL's own field names."""
+
+    reward: RewardName
+    reading: Literal["strict", "lenient"]
+    engine: Literal["transformers", "vllm"]
+    audit: AuditPlan
+    lora: dict[str, Any] | None = None
+    grpo: dict[str, Any]
+    sources: Annotated[list[str], Field(min_length=1)]
+
+
+class HubSuite(BaseModel):
+    """A problem set on the hub. `fields` maps our names (problem, answer, id, level) to the set's columns."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    id: str
+    config: str | None = None
+    split: str
+    revision: str | None = None
+    fields: dict[Literal["problem", "answer", "id", "level"], str]
+
+
+class ProceduralSuite(BaseModel):
+    """A generated problem set: same generator, split, size and seed, same problems on every machine."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    generator: Literal["sums"]
+    split: Literal["train", "test"]
+    size: Annotated[int, Field(gt=0)]
+    seed: Annotated[int, Field(ge=0)]
+
+
+class Suite(Config):
+    """A problem set, from the hub or from a generator. `answer` is how the gold is read from its column."""
+
+    hub: HubSuite | None = None
+    procedural: ProceduralSuite | None = None
+    answer: Literal["as-is", "after-hashes", "first-of-list"] = "as-is"
+    source: str
+
+    @model_validator(mode="after")
+    def _has_one_origin(self) -> Suite:
+        if (self.hub is None) == (self.procedural is None):
+            raise ValueError("a suite has either a hub block or a procedural block")
+        return self
+
+
+class Study(Config):
+    """Bases by seeds under one recipe, run and compared together."""
+
+    bases: Annotated[list[str], Field(min_length=1)]
+    recipe: str
+    seeds: Annotated[list[int], Field(min_length=1)]
+    question: str
