@@ -1,0 +1,90 @@
+"""`--set grpo.learning_rate=2e-6`: one field of a recipe changed from the command line, checked before anything loads."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from configs.errors import UsageError, nearest
+from configs.schema import Recipe
+
+
+@cache
+def grpo_fields() -> dict[str, str]:
+    """Names and annotations of all fields of the installed TRL's GRPOConfig.
+
+    Read from the source text of trl and transformers, since importing them takes seconds.
+    """
+    fields: dict[str, str] = {}
+    for package, file in [("transformers", "training_args.py"), ("trl", "trainer/base_config.py"), ("trl", "trainer/grpo_config.py")]:
+        spec = importlib.util.find_spec(package)
+        if spec is None or spec.origin is None:
+            raise UsageError(f"{package} is not installed; type: make setup")
+        tree = ast.parse((Path(spec.origin).parent / file).read_text(encoding="utf-8"))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ClassDef) and node.name in {"TrainingArguments", "_BaseConfig", "GRPOConfig"}:
+                fields |= {
+                    item.target.id: ast.unparse(item.annotation)
+                    for item in node.body
+                    if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name)
+                }
+    return fields
+
+
+def _number(value: Any) -> Any:
+    """YAML 1.1 reads 2e-6 as text; a person means a number."""
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value
+
+
+def check_grpo(grpo: dict[str, Any]) -> None:
+    """Refuse a field that the installed GRPOConfig does not have, or a value of another kind than it takes."""
+    kinds: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "bool": (bool,), "str": (str,)}
+    for key, value in grpo.items():
+        if key not in grpo_fields():
+            raise UsageError(f"grpo.{key} is no field of TRL's GRPOConfig: {nearest(key, grpo_fields())}")
+        options = [option.strip() for option in grpo_fields()[key].strip("'\"").split("|")]
+        if not all(option in kinds or option == "None" for option in options):
+            continue
+        allowed = tuple(kind for option in options for kind in kinds.get(option, (type(None),)))
+        if not isinstance(value, allowed) or (isinstance(value, bool) and bool not in allowed):
+            raise UsageError(f"grpo.{key} takes {' or '.join(options)}, not {value!r}")
+
+
+def apply_overrides(recipe: Recipe, settings: list[str]) -> Recipe:
+    """The recipe with each `key=value` of `settings` put in; values are read as YAML.
+
+    Raises UsageError for a setting without `=`, an unknown key (nearest ones named) or a value of the wrong type.
+    """
+    tree = recipe.model_dump()
+    for setting in settings:
+        path, separator, text = setting.partition("=")
+        if not separator:
+            raise UsageError(f"--set takes key=value, not {setting!r}; for example --set grpo.learning_rate=2e-6")
+        *parents, leaf = path.split(".")
+        node = tree
+        for parent in parents:
+            if not isinstance(node.get(parent), dict):
+                raise UsageError(f"--set {path}: the recipe has no block {parent!r}: {nearest(parent, node)}")
+            node = node[parent]
+        known = grpo_fields() if parents == ["grpo"] else node
+        if leaf not in known and parents != ["lora"]:
+            raise UsageError(f"--set {path}: no such field: {nearest(leaf, known)}")
+        node[leaf] = _number(yaml.safe_load(text))
+    check_grpo(tree["grpo"])
+    try:
+        return Recipe.model_validate(tree)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise UsageError(f"--set {where}: {first['msg']}, got {first['input']!r}") from error

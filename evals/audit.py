@@ -1,0 +1,193 @@
+"""The audit: draw n samples of every problem, grade them as training does, and state what they show with intervals."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from tqdm import tqdm
+
+from configs.errors import UsageError
+from configs.schema import Template
+from evals.engine import Request, Rollout, Sampling, TransformersEngine
+from evals.estimate import mean_over_problems
+from evals.forecast import forecast
+from evals.manifest import write_json
+from evals.passk import maj_at_k, pass_at_k, powers_of_two
+from evals.rollouts import RolloutStore
+from rewards.grade import grade
+from rewards.suites import ProblemSet
+from rewards.types import STATUSES, Problem
+from rewards.verify import VERIFIER_VERSION
+
+Reading = Literal["strict", "lenient"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditSpec:
+    """What is audited, and how: all that must be equal for two audits to be comparable, and the base and step."""
+
+    base: str
+    step: int
+    suite: ProblemSet
+    template: Template
+    reading: Reading
+    sampling: Sampling
+    samples: int
+
+    def settings(self) -> dict[str, Any]:
+        """The part of audit.json that states how the numbers came about."""
+        return {
+            "base": self.base,
+            "step": self.step,
+            "suite": {
+                "name": self.suite.name,
+                "fingerprint": self.suite.fingerprint,
+                "problems": len(self.suite.problems),
+                "bad_gold": list(self.suite.bad_gold),
+            },
+            "template": self.template.name,
+            "reading": self.reading,
+            "sampling": {
+                "temperature": self.sampling.temperature,
+                "top_p": self.sampling.top_p,
+                "max_tokens": self.sampling.max_tokens,
+                "samples": self.samples,
+                "seed": self.sampling.seed,
+            },
+            "verifier": VERIFIER_VERSION,
+        }
+
+
+def graded_row(rollout: Rollout, problem: Problem, template: Template, reading: Reading) -> dict[str, Any]:
+    """A rollout with its verdict, as it is kept: the verdict by `reading`, and whether the lenient reading is right."""
+    verdict = grade(problem, rollout.completion, template, reading=reading)
+    lenient = verdict if reading == "lenient" else grade(problem, rollout.completion, template, reading="lenient")
+    return {
+        **{field: getattr(rollout, field) for field in Rollout.__dataclass_fields__},
+        "answer": verdict.answer,
+        "correct": verdict.correct,
+        "status": verdict.status,
+        "lenient_correct": lenient.correct,
+        "reward": None,
+        "step": None,
+    }
+
+
+def run_audit(engine: TransformersEngine, spec: AuditSpec, store: RolloutStore, *, progress: bool = True) -> dict[str, Any]:
+    """Draw what `store` does not hold yet, grade it, keep it part by part; returns the summary of everything kept.
+
+    Raises UsageError, before anything is drawn, when a prompt does not fit the context.
+    """
+    by_id = {problem.id: problem for problem in spec.suite.problems}
+    done = {(row["problem_id"], row["sample"]) for row in store.rows(["problem_id", "sample"])}
+    requests = [
+        Request(problem_id=problem.id, sample=sample, prompt=spec.template.ask(problem.question))
+        for problem in spec.suite.problems
+        for sample in range(spec.samples)
+        if (problem.id, sample) not in done
+    ]
+    batches = list(engine.batches(requests, spec.sampling.max_tokens))
+    total = len(done) + len(requests)
+    label = f"{spec.base} step {spec.step} on {spec.suite.name}"
+    began, tokens = time.perf_counter(), 0
+    with tqdm(total=total, initial=len(done), desc=label, unit="sample", disable=not progress, mininterval=1) as bar:
+        for batch in batches:
+            rollouts = engine.sample(batch, spec.sampling)
+            store.append([graded_row(one, by_id[one.problem_id], spec.template, spec.reading) for one in rollouts])
+            tokens += sum(one.completion_tokens for one in rollouts)
+            bar.set_postfix_str(f"{tokens / (time.perf_counter() - began):.0f} tokens/s")
+            bar.update(len(batch))
+    return summarise(spec, store)
+
+
+def summarise(spec: AuditSpec, store: RolloutStore) -> dict[str, Any]:
+    """All numbers of an audit, recomputed from kept rollouts alone.
+
+    A problem whose gold its own verifier rejects is listed and left out of every rate.
+    """
+    kept: dict[str, list[dict[str, Any]]] = {problem.id: [] for problem in spec.suite.problems}
+    for row in store.rows():
+        kept[row["problem_id"]].append(row)
+    missing = [id for id, rows in kept.items() if len(rows) != spec.samples]
+    if missing:
+        raise UsageError(f"{store.folder} lacks samples of {len(missing)} problems; run the audit again to draw them")
+    everything = [row for rows in kept.values() for row in rows]
+    scored = {id: rows for id, rows in kept.items() if id not in spec.suite.bad_gold}
+
+    def per_problem(field: str, value: Any = True) -> np.ndarray:
+        return np.array([np.mean([row[field] == value for row in rows]) for rows in scored.values()])
+
+    counts = {
+        reading: np.array([sum(row[field] for row in rows) for rows in scored.values()])
+        for reading, field in [("strict", "correct"), ("lenient", "lenient_correct")]
+    }
+    samples = np.full(len(scored), spec.samples)
+    lengths = np.array([row["completion_tokens"] for row in everything])
+    rng = np.random.default_rng(spec.sampling.seed)
+    answers = [[row["answer"] for row in rows] for rows in scored.values()]
+    correct = [[row["correct"] for row in rows] for rows in scored.values()]
+    status = Counter(row["status"] for row in everything)
+    return {
+        **spec.settings(),
+        "pass_at_k": {
+            reading: {
+                str(k): mean_over_problems(pass_at_k(count, samples, k)).to_json() for k in powers_of_two(spec.samples)
+            }
+            for reading, count in counts.items()
+        },
+        "maj_at_k": {
+            str(k): mean_over_problems(maj_at_k(answers, correct, k, rng)).to_json() for k in powers_of_two(spec.samples)
+        },
+        "status": {name: status[name] for name in STATUSES},
+        "stop_rate": mean_over_problems(per_problem("finish", "stop")).to_json(),
+        "truncation_rate": mean_over_problems(per_problem("finish", "length")).to_json(),
+        "answer_rate": mean_over_problems(1 - per_problem("status", "no_answer")).to_json(),
+        "completion_tokens": {
+            "mean": round(float(lengths.mean()), 2),
+            "median": float(np.median(lengths)),
+            "p95": float(np.percentile(lengths, 95)),
+            "max": int(lengths.max()),
+        },
+        "mean_token_logprob": float(sum(row["logprob"] for row in everything) / lengths.sum()),
+        "forecast": {str(size): share.to_json() for size, share in forecast(counts["strict"], samples).items()},
+        "problems": [
+            {"id": id, "samples": len(rows), "correct": int(strict), "lenient": int(lenient)}
+            for (id, rows), strict, lenient in zip(scored.items(), counts["strict"], counts["lenient"], strict=True)
+        ],
+    }
+
+
+def save_audit(path: Path, audit: dict[str, Any]) -> None:
+    """Write audit.json whole."""
+    write_json(path, audit)
+
+
+def audit_table(audit: dict[str, Any]) -> Sequence[tuple[str, str]]:
+    """The audit's main numbers as rows of (what, value with 95% interval)."""
+
+    def share(estimate: dict[str, Any]) -> str:
+        return f"{estimate['value']:.1%}  ({estimate['low']:.1%} to {estimate['high']:.1%})"
+
+    passes = audit["pass_at_k"]
+    largest = max(passes["strict"], key=int)
+    rows = [("pass@1, strict reading", share(passes["strict"]["1"])), ("pass@1, lenient reading", share(passes["lenient"]["1"]))]
+    rows += [(f"pass@{k}", share(estimate)) for k, estimate in passes["strict"].items() if k != "1"]
+    if largest != "1":
+        rows.append((f"maj@{largest}", share(audit["maj_at_k"][largest])))
+    rows += [(f"informative groups, G = {size}", share(estimate)) for size, estimate in audit["forecast"].items()]
+    rows += [
+        ("an answer could be read", share(audit["answer_rate"])),
+        ("stopped by itself", share(audit["stop_rate"])),
+        ("cut at the token limit", share(audit["truncation_rate"])),
+        ("completion tokens", "mean {mean}, median {median:g}, p95 {p95:g}, max {max}".format(**audit["completion_tokens"])),
+        ("verdicts", ", ".join(f"{name} {count}" for name, count in audit["status"].items() if count)),
+    ]
+    if audit["suite"]["bad_gold"]:
+        rows.append(("gold rejected by its own verifier", ", ".join(audit["suite"]["bad_gold"])))
+    return rows

@@ -1,0 +1,248 @@
+"""Sampling with transformers: the engine that training and audit share where vLLM is not used.
+
+A sample's randomness comes from its own identity (seed, problem, sample number) and not from its place in a batch:
+the same sample is drawn again whatever the batch size, and a killed audit goes on as if it had not been killed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from configs.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampling:
+    """How completions are drawn. `temperature` 0 is greedy; `max_tokens` is per completion."""
+
+    temperature: float
+    top_p: float
+    max_tokens: int
+    seed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One completion to draw: `sample` counts from 0 within a problem."""
+
+    problem_id: str
+    sample: int
+    prompt: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rollout:
+    """One completion that was drawn. `logprob` is the sum over its tokens, natural log, at temperature 1."""
+
+    problem_id: str
+    sample: int
+    completion: str
+    prompt_tokens: int
+    completion_tokens: int
+    finish: str
+    """`stop` at an end token or stop string, `length` at the token limit."""
+    logprob: float
+    seed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drawn:
+    """Token ids of one completion, end token included, and their log-probabilities at temperature 1."""
+
+    token_ids: list[int]
+    logprobs: list[float]
+    finish: str
+
+
+def uniforms(seed: int, identity: str, count: int) -> np.ndarray:
+    """`count` numbers in [0, 1) that depend on the seed and the identity alone, on every machine."""
+    key = int.from_bytes(hashlib.blake2b(f"{seed}|{identity}".encode(), digest_size=16).digest(), "little")
+    return np.random.Generator(np.random.Philox(key=key)).random(count)
+
+
+class TransformersEngine:
+    """Draws completions from a model in this process, left-padded, with a shared prefill for equal prompts.
+
+    B = rows in a batch, T = tokens, V = vocabulary.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        stop_token_ids: Sequence[int],
+        stop_strings: Sequence[str],
+        batch_tokens: int = 40_000,
+    ) -> None:
+        """`batch_tokens` bounds rows x (prompt + completion) of one batch."""
+        self.model = model
+        self.tokenizer: Any = tokenizer
+        self.stop_token_ids = list(stop_token_ids)
+        self.stop_strings = tuple(stop_strings)
+        self.batch_tokens = batch_tokens
+        self._closing = self._tokens_that_may_close()
+
+    def _tokens_that_may_close(self) -> torch.Tensor:
+        """V flags: could this token hold the last character of a stop string? Only then is text looked at."""
+        size = self.model.get_input_embeddings().weight.shape[0]
+        flags = torch.zeros(size, dtype=torch.bool)
+        if self.stop_strings:
+            endings = {stop[-1] for stop in self.stop_strings}
+            texts = self.tokenizer.batch_decode([[i] for i in range(min(size, len(self.tokenizer)))])
+            flags[: len(texts)] = torch.tensor([not endings.isdisjoint(text) for text in texts])
+        return flags
+
+    def context_length(self) -> int | None:
+        """Positions the model has, in tokens; None where its config does not say."""
+        return getattr(self.model.config, "max_position_embeddings", None)
+
+    def batches(self, requests: Sequence[Request], max_tokens: int) -> Iterator[list[Request]]:
+        """Cut requests, in order, into batches that fit `batch_tokens`. Raises UsageError when one exceeds the context."""
+        context, lengths = self.context_length(), {}
+        batch: list[Request] = []
+        longest = 0
+        for request in requests:
+            if request.prompt not in lengths:
+                lengths[request.prompt] = len(self.tokenizer(request.prompt)["input_ids"])
+                if context and lengths[request.prompt] + max_tokens > context:
+                    raise UsageError(
+                        f"{request.problem_id}: prompt of {lengths[request.prompt]} tokens and {max_tokens} new ones exceed "
+                        f"the context of {context}; lower --max-tokens or choose a shorter --template"
+                    )
+            width = max(longest, lengths[request.prompt])
+            if batch and (len(batch) + 1) * (width + max_tokens) > self.batch_tokens:
+                yield batch
+                batch, width = [], lengths[request.prompt]
+            batch.append(request)
+            longest = width
+        if batch:
+            yield batch
+
+    def sample(self, requests: Sequence[Request], sampling: Sampling) -> list[Rollout]:
+        """Draw one completion per request, in order, as one batch."""
+        prompts = self.tokenizer([request.prompt for request in requests])["input_ids"]
+        identities = [f"{request.problem_id}|{request.sample}" for request in requests]
+        drawn = self.draw(prompts, identities, sampling)
+        texts = self.tokenizer.batch_decode([one.token_ids for one in drawn], skip_special_tokens=True)
+        return [
+            Rollout(
+                problem_id=request.problem_id,
+                sample=request.sample,
+                completion=text,
+                prompt_tokens=len(prompt),
+                completion_tokens=len(one.token_ids),
+                finish=one.finish,
+                logprob=float(sum(one.logprobs)),
+                seed=sampling.seed,
+            )
+            for request, prompt, one, text in zip(requests, prompts, drawn, texts, strict=True)
+        ]
+
+    @torch.no_grad()
+    def draw(self, prompts: Sequence[list[int]], identities: Sequence[str], sampling: Sampling) -> list[Drawn]:
+        """Draw one completion for each tokenized prompt. Rows that end leave the batch."""
+        device = self.model.device
+        width = max(map(len, prompts))
+        rows = len(prompts)
+        noise_BT = torch.from_numpy(np.stack([uniforms(sampling.seed, one, sampling.max_tokens) for one in identities]))
+        noise_BT = noise_BT.to(device)
+        mask = torch.zeros((rows, width + sampling.max_tokens), dtype=torch.long)
+        for row, ids in enumerate(prompts):
+            mask[row, width - len(ids) :] = 1
+        mask = mask.to(device)
+        logits_BV, cache = self._prefill(prompts, width)
+
+        tokens_BT = torch.zeros((rows, sampling.max_tokens), dtype=torch.long, device=device)
+        logprobs_BT = torch.zeros((rows, sampling.max_tokens), device=device)
+        length = torch.full((rows,), sampling.max_tokens)
+        stopped = torch.zeros(rows, dtype=torch.bool)
+        alive = torch.arange(rows, device=device)
+        stops = torch.tensor(self.stop_token_ids, device=device)
+        closing = self._closing.to(device)
+        for t in range(sampling.max_tokens):
+            token_B, logprob_B = _pick(logits_BV, noise_BT[alive, t], sampling)
+            tokens_BT[alive, t] = token_B
+            logprobs_BT[alive, t] = logprob_B
+            ended = torch.isin(token_B, stops)
+            for row in (closing[token_B] & ~ended).nonzero().flatten().tolist():
+                text = self.tokenizer.decode(tokens_BT[alive[row], : t + 1])
+                ended[row] = any(stop in text for stop in self.stop_strings)
+            if ended.any():
+                length[alive[ended].cpu()] = t + 1
+                stopped[alive[ended].cpu()] = True
+                keep = (~ended).nonzero().flatten()
+                alive, token_B = alive[keep], token_B[keep]
+                if len(alive) == 0:
+                    break
+                cache.batch_select_indices(keep)
+            if t + 1 == sampling.max_tokens:
+                break
+            logits_BV, cache = self._forward(token_B[:, None], mask[alive, : width + t + 1], cache)
+        lists, logprobs = tokens_BT.tolist(), logprobs_BT.tolist()
+        return [
+            Drawn(
+                token_ids=lists[row][: length[row]],
+                logprobs=logprobs[row][: length[row]],
+                finish="stop" if stopped[row] else "length",
+            )
+            for row in range(rows)
+        ]
+
+    def _prefill(self, prompts: Sequence[list[int]], width: int) -> tuple[torch.Tensor, Any]:
+        """Run each different prompt once and copy its cache to all rows that share it."""
+        place: dict[tuple[int, ...], int] = {}
+        row_to_unique = [place.setdefault(tuple(ids), len(place)) for ids in prompts]
+        ids_BT = torch.full((len(place), width), self.tokenizer.pad_token_id)
+        mask_BT = torch.zeros_like(ids_BT)
+        for unique, row in zip(place, range(len(place)), strict=True):
+            ids_BT[row, width - len(unique) :] = torch.tensor(unique)
+            mask_BT[row, width - len(unique) :] = 1
+        logits_BV, cache = self._forward(ids_BT.to(self.model.device), mask_BT.to(self.model.device), None)
+        if len(place) < len(prompts):
+            index = torch.tensor(row_to_unique, device=self.model.device)
+            cache.batch_select_indices(index)
+            logits_BV = logits_BV[index]
+        return logits_BV, cache
+
+    def _forward(self, ids_BT: torch.Tensor, mask_BT: torch.Tensor, cache: Any) -> tuple[torch.Tensor, Any]:
+        """Logits after the last token of each row, and the cache with `ids_BT` in it."""
+        positions = (mask_BT.cumsum(-1) - 1).clamp(min=0)[:, -ids_BT.shape[1] :]
+        out = self.model(
+            input_ids=ids_BT,
+            attention_mask=mask_BT,
+            position_ids=positions,
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        return out.logits[:, -1].float(), out.past_key_values
+
+
+def _pick(logits_BV: torch.Tensor, noise_B: torch.Tensor, sampling: Sampling) -> tuple[torch.Tensor, torch.Tensor]:
+    """A token for each row by inverting the cumulative distribution, and its log-probability at temperature 1.
+
+    The cumulative sum is in float64: in float32 a vocabulary of 150,000 would shift tail tokens.
+    """
+    logprobs_BV = torch.log_softmax(logits_BV, -1)
+    if sampling.temperature == 0:
+        token_B = logits_BV.argmax(-1)
+    else:
+        probs_BV = torch.softmax(logits_BV / sampling.temperature, -1)
+        if sampling.top_p < 1:
+            order_BV = probs_BV.argsort(-1, descending=True)
+            sorted_BV = probs_BV.gather(-1, order_BV)
+            before_BV = sorted_BV.cumsum(-1) - sorted_BV
+            outside_BV = torch.zeros_like(probs_BV, dtype=torch.bool).scatter(-1, order_BV, before_BV >= sampling.top_p)
+            probs_BV = probs_BV.masked_fill(outside_BV, 0)
+        cdf_BV = probs_BV.double().cumsum(-1)
+        target_B1 = (noise_B * cdf_BV[:, -1])[:, None]
+        token_B = torch.searchsorted(cdf_BV, target_B1, right=True)[:, 0].clamp(max=logits_BV.shape[-1] - 1)
+    return token_B, logprobs_BV.gather(-1, token_B[:, None])[:, 0]

@@ -1,0 +1,130 @@
+"""A run's manifest: opened before any work, closed after it, whatever happened in between."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from configs.errors import UsageError
+
+PACKAGES = ("torch", "transformers", "trl", "peft", "vllm", "accelerate", "datasets", "math-verify")
+
+
+def fingerprint(content: Any) -> str:
+    """16 hex digits that change when the content does."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON whole and rename it into place."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    unfinished.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    unfinished.replace(path)
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _commit() -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=40"],
+            cwd=Path(__file__).parent, capture_output=True, text=True, timeout=10,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None
+
+
+def hardware() -> dict[str, Any]:
+    """Cores, memory in GiB, and GPUs if a driver lists any."""
+    found: dict[str, Any] = {
+        "machine": platform.machine(),
+        "cores": os.cpu_count(),
+        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+    }
+    if "torch" in sys.modules and sys.modules["torch"].cuda.is_available():
+        cuda = sys.modules["torch"].cuda
+        found["gpus"] = [cuda.get_device_name(i) for i in range(cuda.device_count())]
+    return found
+
+
+def claim(folder: Path, settings: dict[str, Any], *, resume: bool | None) -> bool:
+    """Whether `folder` holds this very run already (True) or is free (False).
+
+    `resume` None goes on with an unfinished run of the same settings without being asked; False refuses to.
+    Raises UsageError when the folder holds another run, or other files.
+    """
+    path = folder / "manifest.json"
+    if not path.is_file():
+        if folder.is_dir() and any(not item.name.startswith(".") for item in folder.iterdir()):
+            raise UsageError(f"{folder} holds files that are no run; choose another --out")
+        return False
+    kept = json.loads(path.read_text(encoding="utf-8"))
+    now = json.loads(json.dumps(settings, default=str))
+    if kept["settings"] != now:
+        changed = sorted(key for key in kept["settings"].keys() | now.keys() if kept["settings"].get(key) != now.get(key))
+        raise UsageError(f"{folder} holds another run (it differs in {', '.join(changed)}); choose another --out")
+    if resume is False:
+        raise UsageError(f"{folder} holds this run already ({kept['status']}); add --resume, or choose another --out")
+    return True
+
+
+@contextmanager
+def open_run(folder: Path, kind: str, settings: dict[str, Any], facts: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Open a run in `folder`; the dict it yields is saved as the manifest at the start and at the end.
+
+    `settings` decide whether two runs are the same; `facts` are recorded beside them. Status is `running` inside,
+    then `finished`, `interrupted` (Ctrl-C) or `failed`.
+    """
+    path = folder / "manifest.json"
+    before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    manifest = {
+        "run": folder.name,
+        "kind": kind,
+        "status": "running",
+        **facts,
+        "settings": json.loads(json.dumps(settings, default=str)),
+        "command": " ".join(sys.argv),
+        "commit": _commit(),
+        "versions": _versions(),
+        "hardware": hardware(),
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "starts": before.get("starts", 0) + 1,
+        "seconds": before.get("seconds", 0.0),
+        "split": before.get("split", {}),
+    }
+    write_json(path, manifest)
+    began = time.perf_counter()
+    try:
+        yield manifest
+        manifest["status"] = "finished"
+    except KeyboardInterrupt:
+        manifest["status"] = "interrupted"
+        raise
+    except BaseException:
+        manifest["status"] = "failed"
+        raise
+    finally:
+        manifest["seconds"] = round(manifest["seconds"] + time.perf_counter() - began, 2)
+        write_json(path, manifest)

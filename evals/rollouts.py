@@ -1,0 +1,74 @@
+"""Kept rollouts: Parquet parts, each written whole and renamed into place."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+SCHEMA = pa.schema(
+    [
+        ("problem_id", pa.string()),
+        ("sample", pa.int32()),
+        ("completion", pa.string()),
+        ("prompt_tokens", pa.int32()),
+        ("completion_tokens", pa.int32()),
+        ("finish", pa.string()),
+        ("logprob", pa.float64()),
+        ("seed", pa.int64()),
+        ("answer", pa.string()),
+        ("correct", pa.bool_()),
+        ("status", pa.string()),
+        ("lenient_correct", pa.bool_()),
+        ("reward", pa.float64()),
+        ("step", pa.int32()),
+    ]
+)
+"""`answer`, `correct` and `status` are by strict reading unless the recipe says otherwise; `reward` is null in audits."""
+
+
+class RolloutStore:
+    """A folder of `part-*.parquet`. A part is there whole or not at all."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def parts(self) -> list[Path]:
+        """All whole parts in order; one that cannot be read is set aside as `*.broken` and left out."""
+        whole = []
+        for path in sorted(self.folder.glob("part-*.parquet")):
+            try:
+                pq.read_metadata(path)
+                whole.append(path)
+            except (pa.ArrowInvalid, OSError):
+                path.rename(path.with_suffix(".broken"))
+        return whole
+
+    def write(self, name: str, rows: Sequence[Mapping[str, Any]]) -> Path:
+        """Write one part of this name: to a hidden file first, then renamed."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        final = self.folder / f"part-{name}.parquet"
+        unfinished = self.folder / f".{final.name}.{os.getpid()}"
+        pq.write_table(pa.Table.from_pylist(list(rows), schema=SCHEMA), unfinished, compression="zstd")
+        unfinished.replace(final)
+        return final
+
+    def append(self, rows: Sequence[Mapping[str, Any]]) -> Path:
+        """Write the next part of a numbered series."""
+        taken = [int(path.stem.split("-")[1]) for path in self.folder.glob("part-*.*")]
+        return self.write(f"{max(taken, default=-1) + 1:06d}", rows)
+
+    def rows(self, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
+        """All kept rows, part by part, so that memory stays flat."""
+        for path in self.parts():
+            yield from pq.read_table(path, columns=columns).to_pylist()
+
+    def drop_after(self, step: int) -> None:
+        """Delete the parts of training steps beyond `step`, as a resumed run draws them again."""
+        for path in self.parts():
+            if pq.read_table(path, columns=["step"])["step"][0].as_py() > step:
+                path.unlink()
