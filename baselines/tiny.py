@@ -14,6 +14,7 @@ held-out suite occur in no document.
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 from collections.abc import Callable
@@ -54,10 +55,15 @@ class TinySpec:
 
 
 def _fingerprint(spec: TinySpec, *, trunk: bool = False) -> str:
-    """Of all that decides the weights: this file, torch, the seed and the corpus (of a trunk: only its knowledge)."""
-    corpus = spec.corpus.model_dump()
-    dials = {"knowledge": corpus["knowledge"]} if trunk else corpus
-    return fingerprint([Path(__file__).read_text(encoding="utf-8"), torch.__version__, spec.seed, dials])
+    """Of all that decides the weights: documents as they come out, training loop, architecture, torch, seed, dials."""
+    rng = np.random.default_rng(0)
+    kinds = (notebook,) if trunk else (notebook, question)
+    corpus = spec.corpus.model_copy(update={"worked": 0.0}) if trunk else spec.corpus
+    documents = [kind(corpus, rng) for kind in kinds for _ in range(100)]
+    held_out = [in_test_split(a, b) for a in range(100, 150) for b in range(a, 150)]
+    steps = (TRUNK_STEPS, ROWS) if trunk else (TRUNK_STEPS, ANNEAL_STEPS, ROWS)
+    training = [inspect.getsource(_train), MATRIX_RATE, OTHER_RATE, WARMUP_STEPS, steps, architecture().to_dict()]
+    return fingerprint([documents, held_out, training, torch.__version__, spec.seed, corpus.model_dump()])
 
 
 def tokenizer() -> PreTrainedTokenizerFast:

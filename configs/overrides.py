@@ -14,6 +14,9 @@ from pydantic import ValidationError
 from configs.errors import UsageError, nearest
 from configs.schema import Recipe
 
+LORA = {"r": 32, "lora_alpha": 64, "lora_dropout": 0.0, "target_modules": "all-linear"}
+"""`--lora`: every linear layer, as Schulman et al. 2025 ("LoRA Without Regret") found needed to match full training."""
+
 
 @cache
 def grpo_fields() -> dict[str, str]:

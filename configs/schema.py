@@ -107,12 +107,17 @@ class AuditPlan(BaseModel):
 
 
 class Recipe(Config):
-    """How a base is trained: the lab's few fields, and a `grpo` block in TRL's own field names."""
+    """How a base is trained: the lab's few fields, and a `grpo` block in TRL's own field names.
+
+    `overlong_cache` is DAPO's soft limit: tokens before the hard limit in which the reward falls to -1 (eq. 13).
+    `lora` holds fields of peft's LoraConfig; null trains all weights.
+    """
 
     reward: RewardName
     reading: Literal["strict", "lenient"]
     engine: Literal["transformers", "vllm"]
     audit: AuditPlan
+    overlong_cache: int | None = None
     lora: dict[str, Any] | None = None
     grpo: dict[str, Any]
     sources: Annotated[list[str], Field(min_length=1)]

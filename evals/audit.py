@@ -92,6 +92,7 @@ def run_audit(engine: TransformersEngine, spec: AuditSpec, store: RolloutStore, 
         for sample in range(spec.samples)
         if (problem.id, sample) not in done
     ]
+    engine.check_fits([spec.template.ask(problem.question) for problem in spec.suite.problems], spec.sampling.max_tokens)
     batches = list(engine.batches(requests, spec.sampling.max_tokens))
     total = len(done) + len(requests)
     label = f"{spec.base} step {spec.step} on {spec.suite.name}"

@@ -104,19 +104,24 @@ class TransformersEngine:
         """Positions the model has, in tokens; None where its config does not say."""
         return getattr(self.model.config, "max_position_embeddings", None)
 
+    def check_fits(self, prompts: Sequence[str], max_tokens: int) -> None:
+        """Raises UsageError when the longest prompt and `max_tokens` new tokens exceed the context."""
+        context = self.context_length()
+        longest = max(len(ids) for ids in self.tokenizer(list(prompts))["input_ids"])
+        if context and longest + max_tokens > context:
+            raise UsageError(
+                f"the longest prompt has {longest} tokens and with {max_tokens} new ones exceeds the context of {context}; "
+                f"lower the completion length or choose a shorter --template"
+            )
+
     def batches(self, requests: Sequence[Request], max_tokens: int) -> Iterator[list[Request]]:
-        """Cut requests, in order, into batches that fit `batch_tokens`. Raises UsageError when one exceeds the context."""
-        context, lengths = self.context_length(), {}
+        """Cut requests, in order, into batches that fit `batch_tokens`."""
+        lengths: dict[str, int] = {}
         batch: list[Request] = []
         longest = 0
         for request in requests:
             if request.prompt not in lengths:
                 lengths[request.prompt] = len(self.tokenizer(request.prompt)["input_ids"])
-                if context and lengths[request.prompt] + max_tokens > context:
-                    raise UsageError(
-                        f"{request.problem_id}: prompt of {lengths[request.prompt]} tokens and {max_tokens} new ones exceed "
-                        f"the context of {context}; lower --max-tokens or choose a shorter --template"
-                    )
             width = max(longest, lengths[request.prompt])
             if batch and (len(batch) + 1) * (width + max_tokens) > self.batch_tokens:
                 yield batch

@@ -1,0 +1,77 @@
+"""What `--base` may be: a name of configs/bases, a hub id, a folder, or a GGUF file."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from configs.errors import UsageError, nearest
+from configs.load import load_base, names
+from configs.schema import Base
+
+TINY_ROOT = Path("runs/bases")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundBase:
+    """A base that was asked for: what to call it, where its weights are, and what configs know of it, if anything."""
+
+    name: str
+    origin: str
+    revision: str | None
+    known: Base | None
+
+    def default(self, field: str, given: str | None) -> str:
+        """What the user gave, else what the base's own config names. Raises UsageError when there is neither."""
+        if given is not None:
+            return given
+        if self.known is None:
+            flag = {"train_suite": "suite"}.get(field, field)
+            raise UsageError(f"nothing is known of {self.origin}, so it has no default {field}; add --{flag} NAME")
+        return getattr(self.known, field)
+
+    @property
+    def stop_token_ids(self) -> list[int] | None:
+        return list(self.known.stop_token_ids) if self.known else None
+
+
+def find_base(asked: str, *, seed: int = 0) -> FoundBase:
+    """Resolve `--base` without loading anything. `seed` picks the pretraining seed of a tiny base.
+
+    Raises UsageError for an unknown name (nearest ones named) and for a tiny base that is not pretrained yet.
+    """
+    path = Path(asked)
+    if path.suffix == ".gguf" or (path / "config.json").is_file():
+        return _local(path)
+    if path.is_dir():
+        raise UsageError(f"{asked} holds no config.json; --base takes a model folder, such as RUN/model")
+    if asked in names("bases"):
+        known = load_base(asked)
+        if known.corpus is None:
+            return FoundBase(name=asked, origin=str(known.hub_id), revision=known.revision, known=known)
+        from baselines.tiny import TinySpec
+
+        folder = TinySpec(name=asked, corpus=known.corpus, seed=seed).folder(TINY_ROOT)
+        if not folder.is_dir():
+            raise UsageError(f"{asked} is not pretrained yet; type: python scripts/pretrain.py --base {asked} --seed {seed}")
+        return FoundBase(name=asked, origin=str(folder), revision=None, known=known)
+    if asked.count("/") == 1 and not asked.startswith((".", "/")) and not asked.endswith("/"):
+        configs = [load_base(name) for name in names("bases")]
+        known = next((base for base in configs if base.hub_id == asked), None)
+        return FoundBase(
+            name=known.name if known else asked.split("/")[1], origin=asked, revision=known and known.revision, known=known
+        )
+    raise UsageError(f"no base named {asked!r}, and no such folder: {nearest(asked, names('bases'))}")
+
+
+def _local(path: Path) -> FoundBase:
+    """A folder or file; a tiny base is recognised by the facts that lie beside its weights."""
+    if not path.exists():
+        raise UsageError(f"no file at {path}")
+    facts = path / "tiny.json"
+    known = None
+    if facts.is_file():
+        corpus = {key: json.loads(facts.read_text(encoding="utf-8"))[key] for key in ("knowledge", "worked")}
+        known = load_base("tiny-latent").model_copy(update={"name": path.name, "corpus": corpus})
+    return FoundBase(name=path.stem if path.suffix == ".gguf" else path.name, origin=str(path), revision=None, known=known)

@@ -1,0 +1,139 @@
+"""What a training run will do, worked out before anything is loaded: batches, steps, tokens, memory, files."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from configs.errors import UsageError
+from configs.schema import Recipe, Template
+
+ADAM_BYTES, GRADIENT_BYTES = 8, 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """A whole run as numbers. Counts are over all processes; `parameters` is None for a model of unknown size."""
+
+    base: str
+    origin: str
+    revision: str | None
+    stop_token_ids: list[int] | None
+    parameters: float | None
+    context_length: int | None
+    recipe: Recipe
+    template: Template
+    suite: str
+    train_suite: str
+    seed: int
+    out: Path
+    processes: int
+
+    @property
+    def group_size(self) -> int:
+        return int(self.recipe.grpo["num_generations"])
+
+    @property
+    def completions_per_rollout(self) -> int:
+        """Completions drawn before the weights move: TRL's generation batch."""
+        grpo = self.recipe.grpo
+        per_process = int(grpo["per_device_train_batch_size"]) * self.steps_per_generation
+        return per_process * self.processes
+
+    @property
+    def steps_per_generation(self) -> int:
+        return int(self.recipe.grpo.get("steps_per_generation") or self.recipe.grpo.get("gradient_accumulation_steps", 1))
+
+    @property
+    def prompts_per_rollout(self) -> int:
+        return self.completions_per_rollout // self.group_size
+
+    @property
+    def rollouts(self) -> int:
+        """Completions drawn in the whole run, audits aside."""
+        grpo = self.recipe.grpo
+        updates_each = self.steps_per_generation / int(grpo.get("gradient_accumulation_steps", 1))
+        times = int(grpo["max_steps"]) / (updates_each * int(grpo.get("num_iterations", 1)))
+        return int(round(times * self.completions_per_rollout))
+
+    def check(self) -> None:
+        """Raises UsageError where the arithmetic of the batch, the context or the stop rule cannot work."""
+        grpo = self.recipe.grpo
+        if self.group_size < 2:
+            raise UsageError("grpo.num_generations must be 2 or more: a group of one has no one to be compared with")
+        if self.completions_per_rollout % self.group_size:
+            raise UsageError(
+                f"groups of {self.group_size} do not divide a batch of {self.completions_per_rollout} completions "
+                f"({grpo['per_device_train_batch_size']} per process x {self.steps_per_generation} x {self.processes} "
+                f"processes); choose --set grpo.num_generations or grpo.per_device_train_batch_size to match"
+            )
+        if self.context_length and int(grpo["max_completion_length"]) >= self.context_length:
+            raise UsageError(
+                f"grpo.max_completion_length={grpo['max_completion_length']} leaves no room for a prompt in a context of "
+                f"{self.context_length}; lower it with --set"
+            )
+        if grpo.get("mask_truncated_completions") and self.template.stop:
+            raise UsageError(
+                f"mask_truncated_completions counts a completion that ends at a stop string as truncated, and template "
+                f"{self.template.name} has stop strings; add --set grpo.mask_truncated_completions=false"
+            )
+        if self.recipe.audit.every and self.recipe.audit.every_problems > self.recipe.audit.problems:
+            raise UsageError("audit.every_problems exceeds audit.problems; lower it with --set")
+        if self.recipe.audit.samples < self.group_size:
+            raise UsageError(
+                f"the forecast needs at least G = {self.group_size} audit samples; add --set audit.samples={self.group_size}"
+            )
+
+    def rows(self) -> list[tuple[str, str]]:
+        """The plan as (what, value), for --dry-run."""
+        grpo, audit = self.recipe.grpo, self.recipe.audit
+        limit = int(grpo["max_completion_length"])
+        held_out = 2 * audit.problems * audit.samples + audit.signal_problems * self.group_size
+        held_out += (int(grpo["max_steps"]) // audit.every if audit.every else 0) * audit.every_problems * audit.every_samples
+        return [
+            ("base", f"{self.base} ({self.origin}{'@' + self.revision[:8] if self.revision else ''})"),
+            ("recipe, reward", f"{self.recipe.name}, {self.recipe.reward} ({self.recipe.reading} reading)"),
+            ("template", self.template.name),
+            ("train on, measure on", f"{self.train_suite}, {self.suite}"),
+            ("processes, engine", f"{self.processes}, {self.recipe.engine}"),
+            ("optimizer steps", f"{grpo['max_steps']:,}"),
+            ("prompts x G a rollout", f"{self.prompts_per_rollout:,} x {self.group_size} = {self.completions_per_rollout:,} completions"),
+            ("training rollouts", f"{self.rollouts:,}, at most {self.rollouts * limit:,} tokens"),
+            ("audit rollouts", f"{held_out:,}, at most {held_out * limit:,} tokens"),
+            ("memory", self._memory()),
+            ("files", f"{self.out}/ manifest.json, audit-*.json, metrics.jsonl, heldout.jsonl, rollouts/, checkpoints/, model/"),
+        ]
+
+    def _memory(self) -> str:
+        """Weights, gradients and Adam moments; activations and KV cache come on top."""
+        if not self.parameters:
+            return "unknown: nothing is known of the size of this model"
+        width = 2 if self.recipe.grpo.get("bf16") else 4
+        if self.recipe.lora:
+            return f"weights {self.parameters * width / 2**30:,.2f} GiB; optimizer of the adapter only; activations on top"
+        state = self.parameters * (GRADIENT_BYTES + ADAM_BYTES + (4 if width == 2 else 0))
+        parts = [("weights", self.parameters * width), ("gradients, Adam and float32 copy" if width == 2 else "gradients and Adam", state)]
+        total = sum(size for _, size in parts)
+        listed = ", ".join(f"{name} {size / 2**30:,.2f} GiB" for name, size in parts)
+        return f"{listed}: {total / 2**30:,.2f} GiB over all devices when sharded; activations and KV cache on top"
+
+    def settings(self) -> dict[str, Any]:
+        """What decides whether two runs are the same run."""
+        return {
+            "base": self.base,
+            "origin": self.origin,
+            "revision": self.revision,
+            "recipe": self.recipe.model_dump(),
+            "template": self.template.model_dump(),
+            "suite": self.suite,
+            "train_suite": self.train_suite,
+            "seed": self.seed,
+            "processes": self.processes,
+        }
+
+
+def processes() -> int:
+    """Processes of this launch, as accelerate and torchrun announce them."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
