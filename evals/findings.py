@@ -1,0 +1,175 @@
+"""What a comparison found, as one paragraph computed from the runs: no clause that the data did not decide."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from evals.compare import TAKE_OFF, Arm, Comparison, predictors, rank_correlation
+from evals.estimate import Estimate
+
+
+def findings(comparison: Comparison) -> str:
+    """Fates, what told them apart beforehand, gains, the record of the forecasts, and what the intervals leave out."""
+    arms = comparison.arms
+    clauses = [
+        _scope(comparison),
+        *_fates(arms),
+        *_separation(arms),
+        *_gains(arms),
+        *_forecast_record(comparison.singles),
+        _coverage(arms),
+    ]
+    return " ".join(clauses)
+
+
+def _scope(comparison: Comparison) -> str:
+    arms, runs = comparison.arms, comparison.singles
+    seeds = sorted({arm.seeds for arm in arms})
+    per_arm = _count(seeds[0], "seed") if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]} seeds"
+    steps = sorted({single.steps for single in runs})
+    told = str(steps[0]) if len(steps) == 1 else f"{steps[0]} to {steps[-1]}"
+    text = f"{_count(len(arms), _noun(arms))}, {per_arm}{' each' if len(arms) > 1 else ''}, {told} steps"
+    if comparison.unfinished:
+        text += f" (left out: {_join(f'{each.name}, {each.status}' for each in comparison.unfinished)})"
+    return text + "."
+
+
+def _fates(arms: Sequence[Arm]) -> list[str]:
+    """Sentences on who was above the line at the start, who crossed it and when, and who never did."""
+    line = f"{TAKE_OFF:.0%} held-out pass@1"
+    above = [arm for arm in arms if _started_above(arm)]
+    rest = [arm for arm in arms if not _started_above(arm)]
+    rose, mixed, never = _by_fate(rest)
+    sentences = []
+    if above:
+        verb = "was" if len(above) == 1 else "were"
+        names = _join(arm.label for arm in above)
+        sentences.append(f"{names} {verb} above {line} before training, so had no take-off to show.")
+    if rose:
+        sentences.append(f"{_join(f'{arm.label} ({_when(arm)})' for arm in rose)} took off (reached {line}).")
+    sentences += [
+        f"{arm.label} took off in {arm.took_off} of {arm.seeds} seeds ({_when(arm)})." for arm in mixed
+    ]
+    if never:
+        reached = f"; it ended at {_percent(never[0].after[1])}" if len(never) == 1 else ""
+        sentences.append(f"{_join(arm.label for arm in never)} never took off{reached}.")
+    return sentences
+
+
+def _separation(arms: Sequence[Arm]) -> list[str]:
+    """Whether each measurement before training was higher in every arm that took off than in every one that did not."""
+    rose, _, never = _by_fate([arm for arm in arms if not _started_above(arm)])
+    if not rose or not never:
+        return ["What foretells take-off cannot be judged: both fates are needed."] if len(arms) > 1 else []
+    verdicts = []
+    for predictor in predictors(arms):
+        high, low = [predictor.of(arm) for arm in rose], [predictor.of(arm) for arm in never]
+        verdicts.append(f"{predictor.name} {_verdict(high, low)} ({_range(high)} against {_range(low)})")
+    return [f"Before training, {'; '.join(verdicts)}."]
+
+
+def _verdict(rose: Sequence[Estimate], never: Sequence[Estimate]) -> str:
+    if min(each.low for each in rose) > max(each.high for each in never):
+        return "told the two fates apart"
+    if min(each.value for each in rose) > max(each.value for each in never):
+        return "ranked the two fates right, but with overlapping intervals"
+    if max(each.value for each in rose) < min(each.value for each in never):
+        return "ranked the two fates the wrong way round"
+    return "did not tell the two fates apart"
+
+
+def _gains(arms: Sequence[Arm]) -> list[str]:
+    """Which gains have intervals above, across or below zero, and how the predictors rank with gain."""
+    sentences = []
+    up = [arm for arm in arms if arm.gain.low > 0]
+    down = [arm for arm in arms if arm.gain.high < 0]
+    flat = [arm for arm in arms if arm.gain.low <= 0 <= arm.gain.high]
+    for group, verb in ((up, "gained"), (down, "lost")):
+        if group:
+            sentences.append(f"{_join(f'{arm.label} {verb} {_points(arm.gain, verb)}' for arm in group)}.")
+    if flat:
+        plural = "s" if len(flat) > 1 else ""
+        sentences.append(f"The gain{plural} of {_join(arm.label for arm in flat)} cannot be told from zero.")
+    gains = [arm.gain.value for arm in arms]
+    ranked = {p.name: rank_correlation([p.of(arm).value for arm in arms], gains) for p in predictors(arms)}
+    told = [f"{name} {rho:+.2f}" for name, rho in ranked.items() if rho is not None]
+    if told:
+        sentences.append(
+            f"Rank correlation with the gain over {len(arms)} {_noun(arms)}s: {_join(told)} "
+            "(a base near the ceiling has less to gain)."
+        )
+    return sentences
+
+
+def _forecast_record(singles: Sequence[Arm]) -> list[str]:
+    scored = [(single, each) for single in singles for each in single.forecasts if each]
+    if not scored:
+        return ["No forecast could be scored: step 1 was not logged, or the audit drew fewer samples than a group has."]
+    missed = [single.runs[0].manifest.run for single, each in scored if not each.held]
+    text = (
+        f"The share of informative groups at step 1 fell inside its 95% prediction interval in "
+        f"{len(scored) - len(missed)} of {_count(len(scored), 'run')}"
+    )
+    return [text + (f" (not in {_join(missed)})." if missed else ".")]
+
+
+def _coverage(arms: Sequence[Arm]) -> str:
+    text = "Intervals are 95% and resample the problems"
+    if all(arm.seeds == 1 for arm in arms):
+        return f"{text}; with one seed per {_noun(arms)}, how much another training seed would differ is unknown."
+    spread = max(max(arm.gain_by_seed) - min(arm.gain_by_seed) for arm in arms)
+    text += f"; they do not cover the training seed, over which gains differed by up to {100 * spread:.1f} points"
+    single = [arm.label for arm in arms if arm.seeds == 1]
+    return text + (f" ({_join(single)}: one seed only, spread unknown)." if single else ".")
+
+
+def _started_above(arm: Arm) -> bool:
+    return all(step == 0 for step in arm.take_offs)
+
+
+def _by_fate(arms: Iterable[Arm]) -> tuple[list[Arm], list[Arm], list[Arm]]:
+    """Arms whose seeds all took off, some did, and none did."""
+    arms = list(arms)
+    return (
+        [arm for arm in arms if arm.took_off == arm.seeds],
+        [arm for arm in arms if 0 < arm.took_off < arm.seeds],
+        [arm for arm in arms if not arm.took_off],
+    )
+
+
+def _when(arm: Arm) -> str:
+    steps = sorted(step for step in arm.take_offs if step is not None)
+    return f"step {steps[0]}" if steps[0] == steps[-1] else f"steps {steps[0]} to {steps[-1]}"
+
+
+def _noun(arms: Sequence[Arm]) -> str:
+    """Arms are bases unless one base stands under several recipes."""
+    return "base" if len({arm.runs[0].manifest.base for arm in arms}) == len(arms) else "arm"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _join(parts: Iterable[str]) -> str:
+    *firsts, last = parts
+    return f"{', '.join(firsts)} and {last}" if firsts else last
+
+
+def _percent(estimate: Estimate) -> str:
+    return f"{_figures(estimate.value)}% [{_figures(estimate.low)}, {_figures(estimate.high)}]"
+
+
+def _figures(rate: float) -> str:
+    """Percent with one decimal, or two where one would hide a small rate."""
+    return f"{100 * rate:.2f}" if 0 < rate < 0.001 else f"{100 * rate:.1f}"
+
+
+def _points(gain: Estimate, verb: str) -> str:
+    low, high = (gain.low, gain.high) if verb == "gained" else (-gain.high, -gain.low)
+    return f"{100 * abs(gain.value):.1f} points [{100 * low:.1f}, {100 * high:.1f}]"
+
+
+def _range(estimates: Sequence[Estimate]) -> str:
+    low, high = min(each.value for each in estimates), max(each.value for each in estimates)
+    return f"{_figures(low)}%" if low == high else f"{_figures(low)} to {_figures(high)}%"

@@ -1,0 +1,282 @@
+"""Run folders read back: what a finished training run, or a lone audit, left on disk.
+
+Reads files only; nothing here knows how they were made. Keys a reader does not know are ignored.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import TypeAdapter, ValidationError
+
+from configs.errors import UsageError
+from evals.estimate import Estimate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SuiteRef:
+    """A problem set by name, and by the fingerprint of the problems actually used."""
+
+    name: str
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampling:
+    """How completions were drawn. `max_tokens` counts completion tokens."""
+
+    temperature: float
+    top_p: float
+    max_tokens: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProblemCount:
+    """One audited problem: samples drawn, and how many were right by the audit's `reading` and by the lenient one."""
+
+    id: str
+    samples: int
+    correct: int
+    lenient: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PassAtK:
+    strict: dict[int, Estimate]
+    lenient: dict[int, Estimate]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SavedAudit:
+    """What one audit measured. Rates are in [0, 1]; `forecast` is the informative-group share by group size."""
+
+    base: str
+    step: int
+    suite: SuiteRef
+    template: str
+    reading: Literal["strict", "lenient"]
+    sampling: Sampling
+    verifier: str
+    pass_at_k: PassAtK
+    maj_at_k: dict[int, Estimate]
+    status: dict[str, int]
+    stop_rate: Estimate
+    truncation_rate: Estimate
+    answer_rate: Estimate
+    completion_tokens: dict[str, float]
+    forecast: dict[int, Estimate]
+    problems: tuple[ProblemCount, ...]
+
+    @property
+    def correct(self) -> np.ndarray:
+        """Right samples of each problem, under the audit's own reading."""
+        return np.array([each.correct for each in self.problems])
+
+    @property
+    def samples(self) -> np.ndarray:
+        return np.array([each.samples for each in self.problems])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldOut:
+    """Pass@1 on held-out problems after `step` optimizer steps."""
+
+    step: int
+    pass_at_1: Estimate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """What every run folder says of itself."""
+
+    run: str
+    kind: str
+    status: str
+    """`finished`, or why not: `running`, `interrupted`, `failed`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GrpoManifest(Manifest):
+    """A training run's settings. `seconds` is wall time, `split` the part of it spent in each phase."""
+
+    base: str
+    recipe: str
+    seed: int
+    template: str
+    suite: SuiteRef
+    train_suite: SuiteRef
+    sampling: Sampling
+    verifier: str
+    group_size: int
+    groups_per_step: int
+    seconds: float
+    split: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """A finished GRPO run: its audits before and after on held-out problems, and before on training problems."""
+
+    folder: Path
+    manifest: GrpoManifest
+    start: SavedAudit
+    end: SavedAudit
+    signal: SavedAudit
+    heldout: tuple[HeldOut, ...]
+    metrics: tuple[dict[str, Any], ...]
+    """TRL's rows, one per optimizer step, under TRL's names."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unfinished:
+    """A run left out of a comparison, and the status that is the reason."""
+
+    name: str
+    status: str
+
+
+def load_run(folder: Path) -> Run:
+    """One finished GRPO run. Another kind, another status, or a missing or malformed file is a UsageError."""
+    about = load_manifest(folder)
+    if about.kind != "grpo":
+        raise UsageError(f"{folder} holds a run of kind {about.kind!r}; name a folder of a training run (kind 'grpo')")
+    if about.status != "finished":
+        raise UsageError(f"{folder} is {about.status}; finish it with scripts/grpo.py --resume, or leave it out")
+    run = Run(
+        folder=folder,
+        manifest=_read(GrpoManifest, folder / "manifest.json"),
+        start=_read(SavedAudit, folder / "audit-start.json"),
+        end=_read(SavedAudit, folder / "audit-end.json"),
+        signal=_read(SavedAudit, folder / "audit-signal.json"),
+        heldout=tuple(_read_lines(HeldOut, folder / "heldout.jsonl")),
+        metrics=tuple(_read_lines(dict[str, Any], folder / "metrics.jsonl")),
+    )
+    _refuse_differences(_protocol(run.start), f"{about.run} (start)", _protocol(run.end), f"{about.run} (end)")
+    # the forecast speaks of training, so its audit must have asked as training did
+    _refuse_differences(_asking(run.manifest), f"{about.run} (training)", _asking(run.signal), f"{about.run} (signal)")
+    return run
+
+
+def load_runs(folders: Sequence[Path]) -> tuple[list[Run], list[Unfinished]]:
+    """All finished runs, in the order given, and those left out because they are running, interrupted or failed.
+
+    No finished run at all, the same run twice, or runs that cannot be laid over one another: a UsageError.
+    """
+    abouts = [load_manifest(folder) for folder in folders]
+    unfinished = [Unfinished(name=about.run, status=about.status) for about in abouts if about.status != "finished"]
+    runs = [load_run(folder) for folder, about in zip(folders, abouts, strict=True) if about.status == "finished"]
+    if not runs:
+        listed = ", ".join(f"{each.name} is {each.status}" for each in unfinished)
+        raise UsageError(f"no finished run to compare: {listed or 'no run given'}")
+    check_comparable(runs)
+    return runs, unfinished
+
+
+def load_audit(folder: Path) -> SavedAudit:
+    """The audit of a standalone audit folder (`scripts/audit.py` makes one)."""
+    about = load_manifest(folder)
+    if about.kind != "audit":
+        raise UsageError(f"{folder} holds a run of kind {about.kind!r}, not an audit; name an audit's folder")
+    return _read(SavedAudit, folder / "audit.json")
+
+
+def load_manifest(folder: Path) -> Manifest:
+    """What every run folder says first: its name, kind and status."""
+    if not (folder / "manifest.json").is_file():
+        inside = sorted(path.parent for path in folder.glob("*/manifest.json"))
+        hint = f"; the runs are inside, type {folder}/*" if inside else ""
+        raise UsageError(f"{folder} is not a run folder (it has no manifest.json){hint}")
+    return _read(Manifest, folder / "manifest.json")
+
+
+def check_comparable(runs: Sequence[Run]) -> None:
+    """Refuse runs that were measured differently, naming the field and the two runs."""
+    seen: dict[tuple[str, str, int], Run] = {}
+    for run in runs:
+        _refuse_differences(_protocol(runs[0].start), runs[0].manifest.run, _protocol(run.start), run.manifest.run)
+        identity = (run.manifest.base, run.manifest.recipe, run.manifest.seed)
+        if twin := seen.get(identity):
+            raise UsageError(
+                f"{twin.folder} and {run.folder} are both seed {run.manifest.seed} of {run.manifest.base} "
+                f"under {run.manifest.recipe}; name one of them"
+            )
+        seen[identity] = run
+    for first, other in _pairs_of_one_arm(runs):
+        for field in ("group_size", "groups_per_step"):
+            mine, theirs = getattr(first.manifest, field), getattr(other.manifest, field)
+            _refuse_differences({field: mine}, first.manifest.run, {field: theirs}, other.manifest.run)
+
+
+def _pairs_of_one_arm(runs: Sequence[Run]) -> Iterable[tuple[Run, Run]]:
+    firsts: dict[tuple[str, str], Run] = {}
+    for run in runs:
+        yield firsts.setdefault((run.manifest.base, run.manifest.recipe), run), run
+
+
+def _asking(record: SavedAudit | GrpoManifest) -> dict[str, object]:
+    return {
+        "template": record.template,
+        "sampling.temperature": record.sampling.temperature,
+        "sampling.top_p": record.sampling.top_p,
+        "sampling.max_tokens": record.sampling.max_tokens,
+        "verifier": record.verifier,
+    }
+
+
+def _protocol(audit: SavedAudit) -> dict[str, object]:
+    """All that must agree before two scores may stand side by side."""
+    return {
+        "suite.name": audit.suite.name,
+        "suite.fingerprint": audit.suite.fingerprint,
+        **_asking(audit),
+        "reading": audit.reading,
+        "problems": sorted(each.id for each in audit.problems),
+    }
+
+
+def _refuse_differences(mine: dict[str, object], my_name: str, theirs: dict[str, object], their_name: str) -> None:
+    for field, value in mine.items():
+        if theirs[field] != value:
+            told = "" if isinstance(value, list) else f" ({value!r} and {theirs[field]!r})"
+            raise UsageError(
+                f"{my_name} and {their_name} differ in {field}{told}: their scores cannot be compared; "
+                "compare runs that agree, or measure one of them again"
+            )
+
+
+@cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
+def _read(kind: Any, path: Path) -> Any:
+    return _parse(kind, _text(path), str(path))
+
+
+def _read_lines(kind: Any, path: Path) -> list[Any]:
+    lines = [line for line in _text(path).splitlines() if line.strip()]
+    return [_parse(kind, line, f"{path}, line {number}") for number, line in enumerate(lines, start=1)]
+
+
+def _text(path: Path) -> str:
+    if not path.is_file():
+        raise UsageError(f"{path.parent} has no {path.name}: the run is incomplete; run it again, or leave it out")
+    return path.read_text(encoding="utf-8")
+
+
+def _parse(kind: Any, text: str, where: str) -> Any:
+    """JSON text as `kind`. Goes through json.loads, which also takes the NaN that TRL may log."""
+    try:
+        return _adapter(kind).validate_python(json.loads(text))
+    except json.JSONDecodeError as error:
+        raise UsageError(f"{where} is not JSON ({error.msg})") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise UsageError(f"{where}: {field}: {first['msg'].lower()}") from error

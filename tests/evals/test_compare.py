@@ -1,0 +1,272 @@
+import csv
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.stats import spearmanr
+from synthetic import BLANK, LATENT, SILENT, TINY, WORKED, Changes, Fate, write_run
+
+from configs.errors import UsageError
+from evals.compare import TAKE_OFF, claim, compare, rank_correlation, summary, table, write_tables
+from evals.figures import draw
+from evals.findings import findings
+from evals.runs import load_audit, load_run, load_runs
+
+SCRIPT = Path(__file__).parents[2] / "scripts" / "compare.py"
+
+
+def laid_out(root, fates, seeds=(0,), **options):
+    return compare(load_runs([write_run(root, fate, seed, **options) for fate in fates for seed in seeds])[0])
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    return laid_out(tmp_path_factory.mktemp("study"), TINY, seeds=(0, 1, 2))
+
+
+def rewrite(path, **changes):
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def test_a_run_folder_is_read_as_written(tmp_path):
+    run = load_run(write_run(tmp_path, WORKED, seed=2))
+    assert (run.manifest.base, run.manifest.seed, run.manifest.group_size) == ("tiny-worked", 2, 16)
+    assert run.start.pass_at_k.strict[1].value == pytest.approx(run.start.correct.mean() / 64)
+    assert run.heldout[0].step == 0
+    assert run.metrics[0]["step"] == 1
+
+
+def test_a_lone_audit_is_read_and_is_no_training_run(tmp_path):
+    folder = write_run(tmp_path, WORKED)
+    (folder / "audit-start.json").rename(folder / "audit.json")
+    rewrite(folder / "manifest.json", kind="audit")
+    assert load_audit(folder).base == "tiny-worked"
+    with pytest.raises(UsageError, match="kind 'audit'"):
+        load_run(folder)
+
+
+def test_what_is_no_run_folder_is_refused_with_where_the_runs_are(tmp_path):
+    write_run(tmp_path, LATENT)
+    with pytest.raises(UsageError, match=r"not a run folder.*type .*/\*"):
+        load_run(tmp_path)
+
+
+def test_missing_and_malformed_files_are_named(tmp_path):
+    folder = write_run(tmp_path, LATENT)
+    rewrite(folder / "manifest.json", group_size="many")
+    with pytest.raises(UsageError, match="group_size"):
+        load_run(folder)
+    rewrite(folder / "manifest.json", group_size=16)
+    (folder / "heldout.jsonl").write_text("{not json\n")
+    with pytest.raises(UsageError, match=r"heldout.jsonl, line 1 is not JSON"):
+        load_run(folder)
+    (folder / "audit-end.json").unlink()
+    with pytest.raises(UsageError, match=r"no audit-end.json"):
+        load_run(folder)
+
+
+def test_unfinished_runs_are_left_out_and_named(tmp_path):
+    good = write_run(tmp_path, LATENT)
+    failed = write_run(tmp_path, WORKED, changes=Changes(manifest={"status": "failed"}))
+    (failed / "audit-end.json").unlink()
+    runs, unfinished = load_runs([good, failed])
+    assert [run.manifest.base for run in runs] == ["tiny-latent"]
+    assert "(left out: tiny-worked-tiny-s0, failed)" in findings(compare(runs, unfinished))
+    with pytest.raises(UsageError, match=r"no finished run.*tiny-worked-tiny-s0 is failed"):
+        load_runs([failed])
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"suite": {"name": "sums-test", "fingerprint": "cccc"}}, "suite.fingerprint"),
+        ({"template": "chat"}, "template"),
+        ({"verifier": "2"}, "verifier"),
+        ({"sampling": {"temperature": 0.6, "top_p": 1.0, "max_tokens": 64}}, "sampling.temperature"),
+    ],
+)
+def test_runs_measured_differently_are_refused_by_field_and_name(tmp_path, changes, field):
+    first = write_run(tmp_path, LATENT)
+    other = write_run(tmp_path, WORKED, changes=Changes(audit=changes))
+    for name in ("manifest.json", "audit-signal.json"):
+        rewrite(other / name, **{key: value for key, value in changes.items() if key != "suite"})
+    with pytest.raises(UsageError, match=rf"tiny-latent-tiny-s0 and tiny-worked-tiny-s0 differ in {field}"):
+        load_runs([first, other])
+
+
+def test_a_run_whose_two_audits_differ_is_refused(tmp_path):
+    folder = write_run(tmp_path, LATENT)
+    rewrite(folder / "audit-end.json", template="chat")
+    with pytest.raises(UsageError, match=r"\(start\) and .*\(end\) differ in template"):
+        load_run(folder)
+
+
+def test_a_forecast_asked_otherwise_than_training_is_refused(tmp_path):
+    folder = write_run(tmp_path, LATENT)
+    rewrite(folder / "audit-signal.json", sampling={"temperature": 0.6, "top_p": 1.0, "max_tokens": 64})
+    with pytest.raises(UsageError, match=r"\(training\) and .*\(signal\) differ in sampling.temperature \(1.0 and 0.6\)"):
+        load_run(folder)
+
+
+def test_the_same_seed_twice_is_refused(tmp_path):
+    with pytest.raises(UsageError, match="both seed 0 of tiny-latent"):
+        load_runs([write_run(tmp_path / "a", LATENT), write_run(tmp_path / "b", LATENT)])
+
+
+def test_one_base_under_two_recipes_makes_two_arms(tmp_path):
+    study = laid_out(tmp_path, (LATENT, replace(LATENT, recipe="random-reward", end=0.0)))
+    assert [arm.label for arm in study.arms] == ["tiny-latent, tiny", "tiny-latent, random-reward"]
+    assert findings(study).startswith("2 arms")
+
+
+def test_gain_is_the_difference_of_the_two_audits(study):
+    for arm in study.arms:
+        expected = np.mean([run.end.correct.mean() - run.start.correct.mean() for run in arm.runs]) / 64
+        assert arm.gain.value == pytest.approx(expected)
+        assert arm.gain.low <= arm.gain.value <= arm.gain.high
+
+
+def test_averaging_seeds_of_one_audited_base_does_not_shrink_its_interval(study):
+    """The three start audits are the same samples: pooling them would pretend to know more."""
+    single = next(single for single in study.singles if single.label == "tiny-worked")
+    arm = next(arm for arm in study.arms if arm.label == "tiny-worked")
+    for k, estimate in arm.before.items():
+        assert (estimate.low, estimate.high) == pytest.approx((single.before[k].low, single.before[k].high))
+
+
+def test_take_off_is_the_first_step_at_or_above_the_line(study):
+    for single in study.singles:
+        rows = [(row.step, row.pass_at_1.value) for row in single.runs[0].heldout]
+        assert single.take_offs[0] == next((step for step, value in rows if value >= TAKE_OFF), None)
+
+
+def test_the_forecast_is_scored_against_trls_own_count(study):
+    for single in study.singles:
+        silent = single.runs[0].metrics[0]["frac_reward_zero_std"]
+        assert single.forecasts[0].observed == pytest.approx(1 - silent)
+        assert single.forecasts[0].held == (single.forecasts[0].low <= 1 - silent <= single.forecasts[0].high)
+
+
+def test_tables_hold_one_row_per_run_and_one_per_base(study, tmp_path):
+    paths = write_tables(study, tmp_path)
+    runs, arms = ([*csv.DictReader(path.open())] for path in paths)
+    assert (len(runs), len(arms)) == (12, 4)
+    silent = next(row for row in runs if row["base"] == "tiny-silent")
+    assert (silent["pass_at_1_start"], silent["take_off_step"]) == ("0.0", "")
+    assert float(silent["pass_at_1_start_high"]) == pytest.approx(1 - 0.025 ** (1 / 128), abs=1e-6)
+    assert {"pass_at_8_start", "pass_at_64_end_high", "gain_low", "forecast_held", "seconds"} <= set(silent)
+    worked = next(row for row in arms if row["arm"] == "tiny-worked")
+    assert (worked["seeds"], worked["seeds_taken_off"]) == ("3", "3")
+    assert float(worked["gain_seed_min"]) <= float(worked["gain"]) <= float(worked["gain_seed_max"])
+
+
+def test_one_seed_per_base_needs_no_summary(tmp_path):
+    study = laid_out(tmp_path, TINY)
+    assert [path.name for path in write_tables(study, tmp_path)] == ["table.csv"]
+    assert len(table(study)) == len(summary(study)) == 4
+
+
+def test_the_paragraph_tells_equal_scores_with_opposite_fates(study):
+    text = findings(study)
+    assert "4 bases, 3 seeds each, 80 steps" in text
+    assert "took off" in text.split("tiny-worked")[1].split(".")[0]
+    assert "tiny-blank and tiny-silent never took off" in text
+    assert "pass@1 did not tell the two fates apart" in text
+    assert "do not cover the training seed" in text
+
+
+def test_the_paragraph_turns_when_the_fates_do(tmp_path):
+    start_decides = (
+        Fate(base="low-a", start=0.01, end=0.02),
+        Fate(base="low-b", start=0.02, end=0.02),
+        Fate(base="high-a", start=0.12, end=0.9),
+        Fate(base="high-b", start=0.14, end=0.9),
+    )
+    text = findings(laid_out(tmp_path / "a", start_decides))
+    assert "pass@1 told the two fates apart" in text
+    assert "low-a and low-b never took off" in text
+    turned = [replace(fate, end=0.92 - fate.end) for fate in start_decides]
+    text = findings(laid_out(tmp_path / "b", turned))
+    assert "pass@1 ranked the two fates the wrong way round" in text
+    assert "high-a and high-b never took off" in text
+
+
+def test_the_paragraph_claims_nothing_about_fates_when_there_is_one(tmp_path):
+    text = findings(laid_out(tmp_path, (BLANK, SILENT)))
+    assert "cannot be judged" in text
+    assert "The gains of tiny-blank and tiny-silent cannot be told from zero" in text
+    assert "one seed per base, how much another training seed would differ is unknown" in text
+
+
+def test_a_base_that_starts_above_the_line_has_no_take_off_and_can_lose(tmp_path):
+    text = findings(laid_out(tmp_path, (Fate(base="able", start=0.9, end=0.4), LATENT)))
+    assert "able was above 20% held-out pass@1 before training" in text
+    assert "able lost" in text
+
+
+def test_a_broken_forecast_is_counted_and_named(tmp_path):
+    folders = [write_run(tmp_path, fate) for fate in (LATENT, WORKED)]
+    rows = [json.loads(line) for line in (folders[0] / "metrics.jsonl").read_text().splitlines()]
+    rows[0]["frac_reward_zero_std"] = 0.25
+    (folders[0] / "metrics.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    text = findings(compare(load_runs(folders)[0]))
+    assert "in 1 of 2 runs (not in tiny-latent-tiny-s0)" in text
+    for folder in folders:
+        (folder / "metrics.jsonl").write_text(json.dumps(rows[1]))
+    assert "No forecast could be scored" in findings(compare(load_runs(folders)[0]))
+
+
+def test_seeds_of_one_base_may_have_different_fates(tmp_path):
+    folders = [write_run(tmp_path, LATENT, 0), write_run(tmp_path, replace(LATENT, end=0.01), 1)]
+    study = compare(load_runs(folders)[0])
+    assert "tiny-latent took off in 1 of 2 seeds" in findings(study)
+    assert study.arms[0].took_off == 1
+
+
+def test_rank_correlation_is_spearmans():
+    rng = np.random.default_rng(0)
+    for size in (3, 8, 20):
+        one, other = rng.integers(0, 6, size), rng.integers(0, 6, size)
+        assert rank_correlation(list(one), list(other)) == pytest.approx(spearmanr(one, other).statistic, abs=1e-6)
+    assert rank_correlation([1, 1, 1], [1, 2, 3]) is None
+
+
+def test_out_folders_hold_one_comparison_each(tmp_path):
+    runs = load_runs([write_run(tmp_path, fate) for fate in TINY])[0]
+    claim(tmp_path / "out", runs)
+    claim(tmp_path / "out", runs[::-1])
+    with pytest.raises(UsageError, match="comparison of other runs"):
+        claim(tmp_path / "out", runs[:2])
+    with pytest.raises(UsageError, match="run folder"):
+        claim(runs[0].folder, runs)
+
+
+def test_figures_are_the_same_bytes_every_time(tmp_path):
+    study = laid_out(tmp_path, (LATENT, WORKED), problems=32)
+    for out in ("a", "b"):
+        (tmp_path / out).mkdir()
+    first, second = draw(study, tmp_path / "a"), draw(study, tmp_path / "b")
+    assert [path.suffix for path in first] == [".png", ".svg"] * 4
+    assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
+
+
+def test_the_script_writes_everything_and_refuses_politely(tmp_path):
+    runs = [write_run(tmp_path / "runs", fate, problems=32) for fate in TINY]
+    command = [sys.executable, str(SCRIPT), *map(str, runs), "--out", str(tmp_path / "out")]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    paragraph = (tmp_path / "out" / "findings.txt").read_text()
+    assert " ".join(paragraph.split()) in " ".join(done.stdout.split())
+    refused = subprocess.run([*command[:3], *command[-2:]], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert refused.returncode == 2
+    assert refused.stderr.startswith("error: ")
+    assert "Traceback" not in refused.stderr
+
+
+def test_comparing_needs_no_torch():
+    heavy = ("torch", "transformers", "trl", "datasets", "vllm")
+    code = f"import sys, evals.findings, evals.figures, evals.runs; sys.exit(any(m in sys.modules for m in {heavy}))"
+    subprocess.run([sys.executable, "-c", code], check=True)
