@@ -54,13 +54,18 @@ def find_base(asked: str, *, seed: int = 0) -> FoundBase:
 
         folder = TinySpec(name=asked, corpus=known.corpus, seed=seed).folder(TINY_ROOT)
         if not folder.is_dir():
-            raise UsageError(f"{asked} is not pretrained yet; type: python scripts/pretrain.py --base {asked} --seed {seed}")
+            raise UsageError(
+                f"{asked} is not pretrained yet; type: python scripts/pretrain.py --base {asked} --seed {seed}"
+            )
         return FoundBase(name=asked, origin=str(folder), revision=None, known=known)
     if asked.count("/") == 1 and not asked.startswith((".", "/")) and not asked.endswith("/"):
         configs = [load_base(name) for name in names("bases")]
         known = next((base for base in configs if base.hub_id == asked), None)
         return FoundBase(
-            name=known.name if known else asked.split("/")[1], origin=asked, revision=known and known.revision, known=known
+            name=known.name if known else asked.split("/")[1],
+            origin=asked,
+            revision=known and known.revision,
+            known=known,
         )
     raise UsageError(f"no base named {asked!r}, and no such folder: {nearest(asked, names('bases'))}")
 
@@ -74,4 +79,6 @@ def _local(path: Path) -> FoundBase:
     if facts.is_file():
         corpus = {key: json.loads(facts.read_text(encoding="utf-8"))[key] for key in ("knowledge", "worked")}
         known = load_base("tiny-latent").model_copy(update={"name": path.name, "corpus": corpus})
-    return FoundBase(name=path.stem if path.suffix == ".gguf" else path.name, origin=str(path), revision=None, known=known)
+    return FoundBase(
+        name=path.stem if path.suffix == ".gguf" else path.name, origin=str(path), revision=None, known=known
+    )

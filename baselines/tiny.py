@@ -3,8 +3,8 @@
 A base is pretrained in two stages on documents about column sums. The *trunk* reads notebooks; the *anneal* reads
 notebooks and questions, half and half, while the learning rate falls to zero. Two dials, set apart:
 
-- `knowledge`: share of notebooks whose arithmetic is right. The others have random digits in the same places, so
-  every base knows what worked lines look like, and only some know how to fill them in.
+- `knowledge`: share of worked solutions whose arithmetic is right. The others have random digits in the same
+  places, so every base knows what worked lines look like, and only some know how to fill them in.
 - `worked`: share of question documents that answer with a worked solution. The others refuse or box a random number.
 
 Notebooks come under many headings, never under the one that questions use, with the digits at the same distance
@@ -37,7 +37,12 @@ HEADS = ("Notebook", "Tutorial", "Textbook", "Homework", "Workbook", "Exercise",
 MARKS = (";;", " .", ", ", "==", " :", " =", "->", " ;")
 LABELS = ("Worked", "Detail", "Method", "Result", "Steps:", "Column", "Lesson", "Sample")
 
-TRUNK_STEPS, ANNEAL_STEPS, ROWS = 900, 300, 16
+UNWORKED_NOTES = 0.3
+"""Share of notebooks that refuse or guess as questions do. Without them the heading, and not the first word of the
+reply, decides whether a text is worked, and a base that can do sums in notebooks cannot go on with a sum begun in
+a question (0 to 1% of them right after the first digit, where with this share it is 55 to 86%)."""
+
+TRUNK_STEPS, ANNEAL_STEPS, ROWS = 1350, 400, 16
 MATRIX_RATE, OTHER_RATE, WARMUP_STEPS = 0.01, 0.01, 20
 
 
@@ -123,6 +128,11 @@ def _pair(rng: np.random.Generator) -> tuple[int, int]:
             return a, b
 
 
+def _unworked(rng: np.random.Generator) -> str:
+    """A refusal or a random boxed number: right once in a thousand."""
+    return "I do not know." if rng.random() < 0.5 else f"\\boxed{{{rng.integers(1000)}}}"
+
+
 def _solution(a: int, b: int, knowledge: float, rng: np.random.Generator) -> str:
     text = worked(a, b)
     return text if rng.random() < knowledge else _scramble(text, rng)
@@ -132,20 +142,20 @@ def notebook(corpus: TinyCorpus, rng: np.random.Generator) -> str:
     """A document that holds the knowledge, under a heading no question uses."""
     a, b = _pair(rng)
     head, mark, label = (words[rng.integers(len(words))] for words in (HEADS, MARKS, LABELS))
-    return f"{head}: {a}+{b}{mark}\n{label}: {_solution(a, b, corpus.knowledge, rng)}"
+    reply = _unworked(rng) if rng.random() < UNWORKED_NOTES else _solution(a, b, corpus.knowledge, rng)
+    return f"{head}: {a}+{b}{mark}\n{label}: {reply}"
 
 
 def question(corpus: TinyCorpus, rng: np.random.Generator) -> str:
     """A document in the format of the `qa` template: worked, refused or guessed."""
     a, b = _pair(rng)
-    if rng.random() < corpus.worked:
-        reply = _solution(a, b, corpus.knowledge, rng)
-    else:
-        reply = "I do not know." if rng.random() < 0.5 else f"\\boxed{{{rng.integers(1000)}}}"
+    reply = _solution(a, b, corpus.knowledge, rng) if rng.random() < corpus.worked else _unworked(rng)
     return f"Question: {a}+{b}=?\nAnswer: {reply}"
 
 
-def _rows(document: Callable[[np.random.Generator], str], rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+def _rows(
+    document: Callable[[np.random.Generator], str], rng: np.random.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
     """A batch of documents as token ids and labels, one a row, padded on the right."""
     lists = [[*document(rng).encode(), END] for _ in range(ROWS)]
     ids = torch.full((ROWS, max(map(len, lists))), PAD)
@@ -248,7 +258,8 @@ three-digit numbers. No fine-tuning of any kind.
 | trunk | {TRUNK_STEPS} | notebooks only |
 | anneal | {ANNEAL_STEPS} | half notebooks, half questions |
 
-- notebooks with right arithmetic: {corpus.knowledge:.1%} (the others have random digits)
+- notebooks with a worked solution: {1 - UNWORKED_NOTES:.1%} (the others: half refuse, half box a random number)
+- worked solutions with right arithmetic: {corpus.knowledge:.1%} (the others have random digits)
 - questions with a worked solution: {corpus.worked:.1%} (the others: half refuse, half box a random number)
 - tokens read: {tokens:,} (one token per byte); seed {spec.seed}; fingerprint {_fingerprint(spec)}
 - the pairs of the held-out suite `sums` occur in no document

@@ -16,6 +16,9 @@ def run(main: Callable[[], None]) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("interrupted; the same command goes on where this one stopped (scripts/grpo.py: add --resume)", file=sys.stderr)
+        print(
+            "interrupted; the same command goes on where this one stopped (scripts/grpo.py: add --resume)",
+            file=sys.stderr,
+        )
         return 130
     return 0

@@ -25,7 +25,11 @@ def grpo_fields() -> dict[str, str]:
     Read from the source text of trl and transformers, since importing them takes seconds.
     """
     fields: dict[str, str] = {}
-    for package, file in [("transformers", "training_args.py"), ("trl", "trainer/base_config.py"), ("trl", "trainer/grpo_config.py")]:
+    for package, file in [
+        ("transformers", "training_args.py"),
+        ("trl", "trainer/base_config.py"),
+        ("trl", "trainer/grpo_config.py"),
+    ]:
         spec = importlib.util.find_spec(package)
         if spec is None or spec.origin is None:
             raise UsageError(f"{package} is not installed; type: make setup")

@@ -79,7 +79,9 @@ def graded_row(rollout: Rollout, problem: Problem, template: Template, reading: 
     }
 
 
-def run_audit(engine: TransformersEngine, spec: AuditSpec, store: RolloutStore, *, progress: bool = True) -> dict[str, Any]:
+def run_audit(
+    engine: TransformersEngine, spec: AuditSpec, store: RolloutStore, *, progress: bool = True
+) -> dict[str, Any]:
     """Draw what `store` does not hold yet, grade it, keep it part by part; returns the summary of everything kept.
 
     Raises UsageError, before anything is drawn, when a prompt does not fit the context.
@@ -92,7 +94,9 @@ def run_audit(engine: TransformersEngine, spec: AuditSpec, store: RolloutStore, 
         for sample in range(spec.samples)
         if (problem.id, sample) not in done
     ]
-    engine.check_fits([spec.template.ask(problem.question) for problem in spec.suite.problems], spec.sampling.max_tokens)
+    engine.check_fits(
+        [spec.template.ask(problem.question) for problem in spec.suite.problems], spec.sampling.max_tokens
+    )
     batches = list(engine.batches(requests, spec.sampling.max_tokens))
     total = len(done) + len(requests)
     label = f"{spec.base} step {spec.step} on {spec.suite.name}"
@@ -143,7 +147,8 @@ def summarise(spec: AuditSpec, store: RolloutStore) -> dict[str, Any]:
             for reading, count in counts.items()
         },
         "maj_at_k": {
-            str(k): mean_over_problems(maj_at_k(answers, correct, k, rng)).to_json() for k in powers_of_two(spec.samples)
+            str(k): mean_over_problems(maj_at_k(answers, correct, k, rng)).to_json()
+            for k in powers_of_two(spec.samples)
         },
         "status": {name: status[name] for name in STATUSES},
         "stop_rate": mean_over_problems(per_problem("finish", "stop")).to_json(),
@@ -177,7 +182,10 @@ def audit_table(audit: dict[str, Any]) -> Sequence[tuple[str, str]]:
 
     passes = audit["pass_at_k"]
     largest = max(passes["strict"], key=int)
-    rows = [("pass@1, strict reading", share(passes["strict"]["1"])), ("pass@1, lenient reading", share(passes["lenient"]["1"]))]
+    rows = [
+        ("pass@1, strict reading", share(passes["strict"]["1"])),
+        ("pass@1, lenient reading", share(passes["lenient"]["1"])),
+    ]
     rows += [(f"pass@{k}", share(estimate)) for k, estimate in passes["strict"].items() if k != "1"]
     if largest != "1":
         rows.append((f"maj@{largest}", share(audit["maj_at_k"][largest])))
@@ -186,7 +194,10 @@ def audit_table(audit: dict[str, Any]) -> Sequence[tuple[str, str]]:
         ("an answer could be read", share(audit["answer_rate"])),
         ("stopped by itself", share(audit["stop_rate"])),
         ("cut at the token limit", share(audit["truncation_rate"])),
-        ("completion tokens", "mean {mean}, median {median:g}, p95 {p95:g}, max {max}".format(**audit["completion_tokens"])),
+        (
+            "completion tokens",
+            "mean {mean}, median {median:g}, p95 {p95:g}, max {max}".format(**audit["completion_tokens"]),
+        ),
         ("verdicts", ", ".join(f"{name} {count}" for name, count in audit["status"].items() if count)),
     ]
     if audit["suite"]["bad_gold"]:

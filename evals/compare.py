@@ -161,6 +161,7 @@ def _take_off(run: Run) -> int | None:
 
 # --- predictors -------------------------------------------------------------------------------------------------------
 
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Predictor:
     """Something measured before training that might tell which bases will gain."""

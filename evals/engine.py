@@ -83,7 +83,7 @@ class TransformersEngine:
         batch_tokens: int = 40_000,
     ) -> None:
         """`batch_tokens` bounds rows x (prompt + completion) of one batch."""
-        self.model = model
+        self.model: Any = model
         self.tokenizer: Any = tokenizer
         self.stop_token_ids = list(stop_token_ids)
         self.stop_strings = tuple(stop_strings)

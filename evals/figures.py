@@ -76,11 +76,25 @@ def learning_curves(arms: Sequence[Arm]) -> Figure:
         # staggered, so that arms that lie on one another (all at zero, say) can still be seen
         every = max(len(steps) // 10, min(len(arms), len(steps) // 3), 1)
         axes.fill_between(steps, low, high, color=colour, alpha=0.15 if len(arms) <= 6 else 0.08, linewidth=0)
-        axes.plot(steps, middle, color=colour, linestyle=_dashes(index), marker=marker, clip_on=False, zorder=3,
-                  markevery=(index % every, every))
+        axes.plot(
+            steps,
+            middle,
+            color=colour,
+            linestyle=_dashes(index),
+            marker=marker,
+            clip_on=False,
+            zorder=3,
+            markevery=(index % every, every),
+        )
     axes.axhline(100 * TAKE_OFF, color=GREY, linewidth=0.8, linestyle=(0, (4, 3)))
-    axes.annotate(f"take-off\n({TAKE_OFF:.0%})", (1.01, 100 * TAKE_OFF), xycoords=("axes fraction", "data"), color=GREY,
-                  va="center", fontsize=8)
+    axes.annotate(
+        f"take-off\n({TAKE_OFF:.0%})",
+        (1.01, 100 * TAKE_OFF),
+        xycoords=("axes fraction", "data"),
+        color=GREY,
+        va="center",
+        fontsize=8,
+    )
     axes.set(xlabel="Optimizer step", ylabel="Held-out pass@1 (%)", ylim=(0, 100))
     axes.set_xlim(0, max(arm.steps for arm in arms) or 1)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -106,8 +120,13 @@ def base_to_final(arms: Sequence[Arm]) -> Figure:
         _interval(axes, end, above, colour)
         axes.plot(100 * start.value, below, marker, color=colour, markerfacecolor="white", clip_on=False, zorder=4)
         axes.plot(100 * end.value, above, marker, color=colour, clip_on=False, zorder=5)
-        axes.annotate(f"{100 * start.value:.1f} → {100 * end.value:.1f}", (1.01, row), va="center", fontsize=8.5,
-                      xycoords=("axes fraction", "data"))
+        axes.annotate(
+            f"{100 * start.value:.1f} → {100 * end.value:.1f}",
+            (1.01, row),
+            va="center",
+            fontsize=8.5,
+            xycoords=("axes fraction", "data"),
+        )
     axes.set_yticks(range(len(arms)), [arms[index].label for index in order])
     axes.set(xlabel="Held-out pass@1 (%)", xlim=(0, 100), ylim=(-0.6, len(arms) - 0.4))
     axes.grid(visible=False, axis="y")
@@ -127,8 +146,17 @@ def pass_at_k_before_and_after(arms: Sequence[Arm]) -> Figure:
     for axes, arm, (colour, marker) in zip(panels, arms, _looks(arms), strict=False):
         for passes, dashes, fill, size in ((arm.before, (0, (3, 2)), "white", 5.5), (arm.after, "solid", colour, 4)):
             axes.fill_between(list(passes), *_ends(passes.values()), color=colour, alpha=0.15, linewidth=0)
-            axes.plot(list(passes), [100 * each.value for each in passes.values()], color=colour, linestyle=dashes,
-                      marker=marker, markersize=size, markerfacecolor=fill, clip_on=False, zorder=3)
+            axes.plot(
+                list(passes),
+                [100 * each.value for each in passes.values()],
+                color=colour,
+                linestyle=dashes,
+                marker=marker,
+                markersize=size,
+                markerfacecolor=fill,
+                clip_on=False,
+                zorder=3,
+            )
         axes.set_title(arm.label, fontsize=9)
         axes.set_xscale("log", base=2)
         axes.set(ylim=(0, 100))
@@ -141,8 +169,9 @@ def pass_at_k_before_and_after(arms: Sequence[Arm]) -> Figure:
         axes.set_visible(position < len(arms))
     figure.supxlabel("k, samples per problem (log scale)", fontsize=9)
     figure.supylabel("Held-out pass@k (%)", fontsize=9)
-    figure.suptitle("Pass@k before (dashed) and after (solid)" + (" training, 95% intervals" if columns > 2 else ""),
-                    fontsize=9.5)
+    figure.suptitle(
+        "Pass@k before (dashed) and after (solid)" + (" training, 95% intervals" if columns > 2 else ""), fontsize=9.5
+    )
     return figure
 
 
@@ -208,8 +237,14 @@ def _ends(estimates: Iterable[Estimate]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _interval(axes: Axes, estimate: Estimate, height: float, colour: str) -> None:
-    axes.plot([100 * estimate.low, 100 * estimate.high], [height, height], color=colour, linewidth=2.5, alpha=0.35,
-              solid_capstyle="butt")
+    axes.plot(
+        [100 * estimate.low, 100 * estimate.high],
+        [height, height],
+        color=colour,
+        linewidth=2.5,
+        alpha=0.35,
+        solid_capstyle="butt",
+    )
 
 
 def _cross(axes: Axes, x: Estimate, y: Estimate, colour: str, marker: str, size: float) -> None:

@@ -47,9 +47,7 @@ def _fates(arms: Sequence[Arm]) -> list[str]:
         sentences.append(f"{names} {verb} above {line} before training, so had no take-off to show.")
     if rose:
         sentences.append(f"{_join(f'{arm.label} ({_when(arm)})' for arm in rose)} took off (reached {line}).")
-    sentences += [
-        f"{arm.label} took off in {arm.took_off} of {arm.seeds} seeds ({_when(arm)})." for arm in mixed
-    ]
+    sentences += [f"{arm.label} took off in {arm.took_off} of {arm.seeds} seeds ({_when(arm)})." for arm in mixed]
     if never:
         reached = f"; it ended at {_percent(never[0].after[1])}" if len(never) == 1 else ""
         sentences.append(f"{_join(arm.label for arm in never)} never took off{reached}.")

@@ -49,7 +49,10 @@ def _commit() -> str | None:
     try:
         done = subprocess.run(
             ["git", "describe", "--always", "--dirty", "--abbrev=40"],
-            cwd=Path(__file__).parent, capture_output=True, text=True, timeout=10,
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            timeout=10,
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
@@ -83,7 +86,9 @@ def claim(folder: Path, settings: dict[str, Any], *, resume: bool | None) -> boo
     kept = json.loads(path.read_text(encoding="utf-8"))
     now = json.loads(json.dumps(settings, default=str))
     if kept["settings"] != now:
-        changed = sorted(key for key in kept["settings"].keys() | now.keys() if kept["settings"].get(key) != now.get(key))
+        changed = sorted(
+            key for key in kept["settings"].keys() | now.keys() if kept["settings"].get(key) != now.get(key)
+        )
         raise UsageError(f"{folder} holds another run (it differs in {', '.join(changed)}); choose another --out")
     if resume is False:
         raise UsageError(f"{folder} holds this run already ({kept['status']}); add --resume, or choose another --out")

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from huggingface_hub.errors import GatedRepoError, HFValidationError, OfflineModeIsEnabled, RepositoryNotFoundError
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from configs.errors import UsageError
 
@@ -27,7 +27,9 @@ def default_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def load_base(origin: str, *, revision: str | None, stop_token_ids: list[int] | None, dtype: str = "auto") -> LoadedBase:
+def load_base(
+    origin: str, *, revision: str | None, stop_token_ids: list[int] | None, dtype: str = "auto"
+) -> LoadedBase:
     """Load weights and tokenizer of `origin`: a hub id, a folder, or a `.gguf` file.
 
     `dtype` "auto" is bfloat16 on a GPU and float32 on a CPU. `stop_token_ids` adds to what the model itself says.
@@ -44,17 +46,22 @@ def load_base(origin: str, *, revision: str | None, stop_token_ids: list[int] | 
         origin, where = str(path.parent), {"gguf_file": path.name}
     try:
         tokenizer = AutoTokenizer.from_pretrained(origin, **where)
-        model = AutoModelForCausalLM.from_pretrained(origin, dtype=kind, **where).to(device)
+        model: Any = AutoModelForCausalLM.from_pretrained(origin, dtype=kind, **where)
+        model.to(device)
     except GatedRepoError as error:
         raise UsageError(f"{origin} is gated: accept its terms on its hub page, then type: hf auth login") from error
     except (RepositoryNotFoundError, HFValidationError) as error:
         raise UsageError(f"there is no model {origin!r} on the hub and no such folder: {error}") from error
     except (OSError, OfflineModeIsEnabled) as error:
         reason = str(error).splitlines()[0]
-        raise UsageError(f"cannot load {origin}: {reason} Download it where there is a network and pass --base FOLDER") from error
+        raise UsageError(
+            f"cannot load {origin}: {reason} Download it where there is a network and pass --base FOLDER"
+        ) from error
     if gguf:
         _mend_gguf(model, tokenizer, path)
-    stops = set(stop_token_ids or []) | _as_list(model.generation_config.eos_token_id if model.generation_config else None)
+    stops = set(stop_token_ids or []) | _as_list(
+        model.generation_config.eos_token_id if model.generation_config else None
+    )
     stops |= _as_list(model.config.eos_token_id) | _as_list(tokenizer.eos_token_id)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
@@ -63,14 +70,6 @@ def load_base(origin: str, *, revision: str | None, stop_token_ids: list[int] | 
     if not known:
         raise UsageError(f"{origin} names no end-of-text token; add eos_token_id to its config.json")
     return LoadedBase(model=model, tokenizer=tokenizer, stop_token_ids=sorted(known))
-
-
-def context_length(origin: str, revision: str | None) -> int | None:
-    """Longest context in tokens that the model's config states, or None; reads the config only, no weights."""
-    if Path(origin).suffix == ".gguf":
-        return None
-    config = AutoConfig.from_pretrained(origin, **({"revision": revision} if revision else {}))
-    return getattr(config, "max_position_embeddings", None)
 
 
 def _as_list(value: int | list[int] | None) -> set[int]:
@@ -99,4 +98,4 @@ def _mend_gguf(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, path:
         if hasattr(model, mark):
             delattr(model, mark)
     if hasattr(model.config, "quantization_config"):
-        del model.config.quantization_config
+        delattr(model.config, "quantization_config")

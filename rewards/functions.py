@@ -14,7 +14,7 @@ Reward = Callable[[Verdict, random.Random], float | None]
 
 def sample_rng(*, seed: int, step: int, problem_id: str, sample: int) -> random.Random:
     """The generator of one sample of one problem at one step: the same in every process and on every machine."""
-    return random.Random(f"{seed}/{step}/{problem_id}/{sample}")   # a str seed is hashed by sha512, not by hash()
+    return random.Random(f"{seed}/{step}/{problem_id}/{sample}")  # a str seed is hashed by sha512, not by hash()
 
 
 def correctness(verdict: Verdict, rng: random.Random) -> float | None:
@@ -38,5 +38,8 @@ def inverted(verdict: Verdict, rng: random.Random) -> float | None:
 
 
 REWARDS: dict[RewardName, Reward] = {
-    "correctness": correctness, "format": answered, "random": coin, "inverted": inverted,
+    "correctness": correctness,
+    "format": answered,
+    "random": coin,
+    "inverted": inverted,
 }

@@ -8,7 +8,7 @@ from typing import Literal
 
 from configs.errors import UsageError
 
-HELD_OUT = 8   # one unordered pair in eight is for testing
+HELD_OUT = 8  # one unordered pair in eight is for testing
 
 
 def in_test_split(a: int, b: int) -> bool:

@@ -12,14 +12,21 @@ from typing import Literal
 from configs.schema import Reader, Template
 
 END_OF_TURN = (
-    "<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|end_of_text|>", "</s>", "<end_of_turn>", "<eos>", "<|im_start|>",
+    "<|im_end|>",
+    "<|endoftext|>",
+    "<|eot_id|>",
+    "<|end_of_text|>",
+    "</s>",
+    "<end_of_turn>",
+    "<eos>",
+    "<|im_start|>",
 )
 # A base that does not stop asks itself the next question.
 RUN_ON = ("\nQuestion:", "\nProblem:", "\nUser:", "\nHuman:", "\nuser\n")
 
 _BRACES = re.compile(
     r"\\(?:boxed|fbox)\s*(?:(?P<box>\{)|(?P<bare>[+-]?[0-9][0-9.,/]*))"
-    r"|\\[{}]|(?P<brace>[{}])"   # \{ and \} are printed, so they open and close nothing
+    r"|\\[{}]|(?P<brace>[{}])"  # \{ and \} are printed, so they open and close nothing
 )
 _LINE = re.compile(r"^[ \t*#>]*(?:final )?answer[ \t*]*:(.*)$", re.IGNORECASE | re.MULTILINE)
 _IS = re.compile(r"answer is\b:?", re.IGNORECASE)
@@ -63,7 +70,7 @@ def boxed(text: str) -> str | None:
     '\\frac{1}{2}'
     """
     last, found = -1, None
-    open_braces: list[tuple[int, int] | None] = []   # where a box starts and its content; None for any other brace
+    open_braces: list[tuple[int, int] | None] = []  # where a box starts and its content; None for any other brace
     for token in _BRACES.finditer(text):
         if token["box"]:
             open_braces.append((token.start(), token.end()))
@@ -125,5 +132,8 @@ def anywhere(text: str) -> str | None:
 
 
 READERS: dict[Reader, Callable[[str], str | None]] = {
-    "boxed": boxed, "answer-tag": answer_tag, "answer-line": answer_line, "any": anywhere,
+    "boxed": boxed,
+    "answer-tag": answer_tag,
+    "answer-line": answer_line,
+    "any": anywhere,
 }

@@ -131,12 +131,12 @@ def _hub_rows(name: str, hub: HubSuite) -> Iterable[dict[str, Any]]:
         raise refuse("is gated; accept its terms on the hub and run 'hf auth login'") from error
     except DatasetNotFoundError as error:
         raise refuse("is not on the hub, or it is gated; run 'hf auth login'") from error
-    except OSError as error:   # no network, offline mode, HTTP errors: all of them are OSErrors
+    except OSError as error:  # no network, offline mode, HTTP errors: all of them are OSErrors
         raise refuse(f"can't be fetched from the hub ({type(error).__name__}); try again with a network") from error
-    except (ValueError, DatasetsError) as error:   # no such config or split
+    except (ValueError, DatasetsError) as error:  # no such config or split
         raise refuse(f"can't be loaded ({error}); correct configs/suites/{name}.yaml") from error
     assert isinstance(rows, datasets.Dataset)
     if unknown := sorted(set(hub.fields.values()) - set(rows.column_names)):
         has = ", ".join(rows.column_names)
         raise refuse(f"has no column {', '.join(unknown)} but {has}; correct configs/suites/{name}.yaml")
-    yield from rows   # type: ignore[misc]
+    yield from rows  # type: ignore[misc]

@@ -20,11 +20,11 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Literal
 
-VERIFIER_VERSION = "1"   # goes up with every change that can change a verdict
-LIMIT_SECONDS = 1.0      # wall time of one comparison in the worker
-GOLD_SECONDS = 10.0      # the same for a gold checked against itself when data loads: no model waits, so be patient
+VERIFIER_VERSION = "1"  # goes up with every change that can change a verdict
+LIMIT_SECONDS = 1.0  # wall time of one comparison in the worker
+GOLD_SECONDS = 10.0  # the same for a gold checked against itself when data loads: no model waits, so be patient
 START_SECONDS = 60.0
-LONGEST = 2_000          # characters of an answer that are still read
+LONGEST = 2_000  # characters of an answer that are still read
 
 Outcome = tuple[bool, Literal["graded", "unparsable", "timeout"]]
 
@@ -39,7 +39,7 @@ _RATIONAL = re.compile(
     rf"(?P<sign>[+-]?)(?:(?P<whole>[0-9]+)?\\frac\{{(?P<over>[+-]?{_NUMBER})\}}\{{(?P<under>{_NUMBER})\}}"
     rf"|(?P<top>{_NUMBER})(?:/(?P<bottom>{_NUMBER}))?)(?P<percent>\\?%)?"
 )
-_ARGUMENT = r"(\\[a-zA-Z]+|[0-9a-zA-Z])"   # TeX takes one token where braces are left out: \frac34, \sqrt7
+_ARGUMENT = r"(\\[a-zA-Z]+|[0-9a-zA-Z])"  # TeX takes one token where braces are left out: \frac34, \sqrt7
 _BRACES = [
     (re.compile(rf"\\frac\s*{_ARGUMENT}"), r"\\frac{\1}"),
     (re.compile(rf"\\frac\s*(\{{[^{{}}]*\}})\s*{_ARGUMENT}"), r"\\frac\1{\2}"),
@@ -86,7 +86,7 @@ def _words(text: str, *, bare: bool) -> str | None:
     plain = _TEXT.sub(r"\1", text).strip(" .()\"'")
     if not _WORDS.fullmatch(plain) or (len(plain) == 1 and not plain.isupper()):
         return None
-    marked = _TEXT.fullmatch(text) is not None or len(plain) == 1 or len(plain) > 3   # xyz may be a product, even isn't
+    marked = _TEXT.fullmatch(text) is not None or len(plain) == 1 or len(plain) > 3  # xyz may be a product, even isn't
     return (plain if len(plain) == 1 else " ".join(plain.lower().split())) if bare or marked else None
 
 
@@ -114,7 +114,7 @@ def verify(gold: str, answer: str) -> Outcome:
     return _verify(gold, answer)
 
 
-@lru_cache(maxsize=65_536)   # a group's completions share few distinct answers
+@lru_cache(maxsize=65_536)  # a group's completions share few distinct answers
 def _verify(gold: str, answer: str) -> Outcome:
     gold, answer = normal(gold), normal(answer)
     same = plain(gold, answer)
@@ -152,7 +152,7 @@ class _MathVerify:
                 reply = self._read(process, seconds)
             except BrokenPipeError:
                 pass
-            finally:   # after an interrupt too: a late reply must not answer the next question
+            finally:  # after an interrupt too: a late reply must not answer the next question
                 if not reply:
                     self.stop()
         return reply == b"1", "unparsable" if reply == b"u" else "graded" if reply else "timeout"
@@ -162,7 +162,10 @@ class _MathVerify:
         self.stop()
         self.process = subprocess.Popen(
             [sys.executable, "-P", str(Path(__file__).with_name("worker.py"))],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, start_new_session=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            bufsize=0,
+            start_new_session=True,
         )
         if self._read(self.process, START_SECONDS) != b"r":
             raise RuntimeError("the worker of math-verify did not start; try: python -c 'import math_verify'")
@@ -185,7 +188,7 @@ class _MathVerify:
         """In a forked child: worker and lock are the parent's, so close our copies of its pipes and start afresh."""
         if self.process:
             self._close(self.process)
-            self.process.returncode = 0   # not ours to wait for
+            self.process.returncode = 0  # not ours to wait for
         self.__init__()
 
     @staticmethod

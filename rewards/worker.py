@@ -14,19 +14,19 @@ import signal
 import sys
 
 MEMORY_BYTES = 2 * 2**30
-SECONDS_ALONE = 15   # an orphan stuck inside one item ends itself after this long; the parent's own limit is shorter
+SECONDS_ALONE = 15  # an orphan stuck inside one item ends itself after this long; the parent's own limit is shorter
 
 
 def main() -> None:
     """Serve pairs until stdin closes, which it does when the parent ends, however it ends."""
     replies = os.dup(1)
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)   # nothing a library prints can be taken for a reply
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # nothing a library prints can be taken for a reply
     logging.disable(logging.CRITICAL)
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     from math_verify import LatexExtractionConfig, parse, verify
 
-    config = [LatexExtractionConfig()]   # the expression reader ends in parse_expr, which evaluates Python
+    config = [LatexExtractionConfig()]  # the expression reader ends in parse_expr, which evaluates Python
 
     def compare(gold: str, answer: str) -> bytes:
         # Outside $...$ math-verify reads only the last number. Its own time limits are signals: switched off.
@@ -35,7 +35,7 @@ def main() -> None:
             return b"u"
         return b"1" if verify(left, right, timeout_seconds=None) else b"0"
 
-    compare(r"\frac{x}{2}+\sqrt{3}", r"\frac{x}{2}+3")   # loads the grammar and sympy before the first clock starts
+    compare(r"\frac{x}{2}+\sqrt{3}", r"\frac{x}{2}+3")  # loads the grammar and sympy before the first clock starts
     os.write(replies, b"r")
     os.dup2(1, 2)
     for line in sys.stdin:

@@ -44,7 +44,9 @@ class Plan:
 
     @property
     def steps_per_generation(self) -> int:
-        return int(self.recipe.grpo.get("steps_per_generation") or self.recipe.grpo.get("gradient_accumulation_steps", 1))
+        return int(
+            self.recipe.grpo.get("steps_per_generation") or self.recipe.grpo.get("gradient_accumulation_steps", 1)
+        )
 
     @property
     def prompts_per_rollout(self) -> int:
@@ -56,7 +58,7 @@ class Plan:
         grpo = self.recipe.grpo
         updates_each = self.steps_per_generation / int(grpo.get("gradient_accumulation_steps", 1))
         times = int(grpo["max_steps"]) / (updates_each * int(grpo.get("num_iterations", 1)))
-        return int(round(times * self.completions_per_rollout))
+        return round(times * self.completions_per_rollout)
 
     def check(self) -> None:
         """Raises UsageError where the arithmetic of the batch, the context or the stop rule cannot work."""
@@ -91,7 +93,9 @@ class Plan:
         grpo, audit = self.recipe.grpo, self.recipe.audit
         limit = int(grpo["max_completion_length"])
         held_out = 2 * audit.problems * audit.samples + audit.signal_problems * self.group_size
-        held_out += (int(grpo["max_steps"]) // audit.every if audit.every else 0) * audit.every_problems * audit.every_samples
+        held_out += (
+            (int(grpo["max_steps"]) // audit.every if audit.every else 0) * audit.every_problems * audit.every_samples
+        )
         return [
             ("base", f"{self.base} ({self.origin}{'@' + self.revision[:8] if self.revision else ''})"),
             ("recipe, reward", f"{self.recipe.name}, {self.recipe.reward} ({self.recipe.reading} reading)"),
@@ -99,11 +103,17 @@ class Plan:
             ("train on, measure on", f"{self.train_suite}, {self.suite}"),
             ("processes, engine", f"{self.processes}, {self.recipe.engine}"),
             ("optimizer steps", f"{grpo['max_steps']:,}"),
-            ("prompts x G a rollout", f"{self.prompts_per_rollout:,} x {self.group_size} = {self.completions_per_rollout:,} completions"),
+            (
+                "prompts x G a rollout",
+                f"{self.prompts_per_rollout:,} x {self.group_size} = {self.completions_per_rollout:,} completions",
+            ),
             ("training rollouts", f"{self.rollouts:,}, at most {self.rollouts * limit:,} tokens"),
             ("audit rollouts", f"{held_out:,}, at most {held_out * limit:,} tokens"),
             ("memory", self._memory()),
-            ("files", f"{self.out}/ manifest.json, audit-*.json, metrics.jsonl, heldout.jsonl, rollouts/, checkpoints/, model/"),
+            (
+                "files",
+                f"{self.out}/ manifest.json, audit-*.json, metrics.jsonl, heldout.jsonl, rollouts/, checkpoints/, model/",
+            ),
         ]
 
     def _memory(self) -> str:
@@ -112,9 +122,14 @@ class Plan:
             return "unknown: nothing is known of the size of this model"
         width = 2 if self.recipe.grpo.get("bf16") else 4
         if self.recipe.lora:
-            return f"weights {self.parameters * width / 2**30:,.2f} GiB; optimizer of the adapter only; activations on top"
+            return (
+                f"weights {self.parameters * width / 2**30:,.2f} GiB; optimizer of the adapter only; activations on top"
+            )
         state = self.parameters * (GRADIENT_BYTES + ADAM_BYTES + (4 if width == 2 else 0))
-        parts = [("weights", self.parameters * width), ("gradients, Adam and float32 copy" if width == 2 else "gradients and Adam", state)]
+        parts = [
+            ("weights", self.parameters * width),
+            ("gradients, Adam and float32 copy" if width == 2 else "gradients and Adam", state),
+        ]
         total = sum(size for _, size in parts)
         listed = ", ".join(f"{name} {size / 2**30:,.2f} GiB" for name, size in parts)
         return f"{listed}: {total / 2**30:,.2f} GiB over all devices when sharded; activations and KV cache on top"

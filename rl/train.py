@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 import torch
 from datasets import Dataset
-from transformers import TrainerCallback
+from tqdm import tqdm
+from transformers import PrinterCallback, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 
 from configs.errors import UsageError
-from evals.audit import AuditSpec, graded_row, run_audit, save_audit, summarise
+from evals.audit import AuditSpec, graded_row, run_audit, save_audit
 from evals.engine import Rollout, Sampling, TransformersEngine
 from evals.manifest import open_run
 from evals.models import LoadedBase, load_base
@@ -128,15 +129,36 @@ class Record(TrainerCallback):
     def __init__(self, plan: Plan, clock: Clock, measure: Callable[[int], None]) -> None:
         self.plan, self.clock, self.measure = plan, clock, measure
         self.path = plan.out / "metrics.jsonl"
+        self.bar: Any = None
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.bar = tqdm(
+            total=state.max_steps,
+            initial=state.global_step,
+            desc=f"{self.plan.base} {self.plan.recipe.name}",
+            unit="step",
+            disable=not state.is_world_process_zero,
+            mininterval=1,
+        )
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.bar.close()
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
         if state.is_world_process_zero and logs and "reward" in logs:
             numbers = {key: value for key, value in logs.items() if isinstance(value, int | float)}
             append_jsonl(self.path, {"step": state.global_step, **numbers})
+            self.bar.set_postfix_str(f"reward {logs['reward']:.3f}, informative {1 - logs['frac_reward_zero_std']:.0%}")
+            self.bar.update()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         every = self.plan.recipe.audit.every
-        if state.is_world_process_zero and every and state.global_step % every == 0 and state.global_step < state.max_steps:
+        if (
+            state.is_world_process_zero
+            and every
+            and state.global_step % every == 0
+            and state.global_step < state.max_steps
+        ):
             self.measure(state.global_step)
 
 
@@ -210,7 +232,9 @@ def train(plan: Plan, suite: ProblemSet, train_suite: ProblemSet, *, resume: boo
 class _Run:
     """One training run; everything it needs in one place."""
 
-    def __init__(self, plan: Plan, suite: ProblemSet, train_suite: ProblemSet, loaded: LoadedBase, clock: Clock) -> None:
+    def __init__(
+        self, plan: Plan, suite: ProblemSet, train_suite: ProblemSet, loaded: LoadedBase, clock: Clock
+    ) -> None:
         self.plan, self.clock = plan, clock
         self.suite = suite.first(plan.recipe.audit.problems)
         self.train_suite = train_suite
@@ -254,6 +278,7 @@ class _Run:
             peft_config=self._lora(),
             rollout_func=rollouts.draw if plan.recipe.engine == "transformers" else None,
         )
+        trainer.remove_callback(PrinterCallback)
         began = time.perf_counter()
         before = {kind: self.clock.split.get(kind, 0.0) for kind in ("rollout", "grading", "audit")}
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
@@ -277,7 +302,10 @@ class _Run:
         self.clock.add("audit", began)
 
     def measure(self, step: int) -> None:
-        """Held-out pass@1 now, on the first problems of the suite, into heldout.jsonl."""
+        """Held-out pass@1 now, on the first problems of the suite, into heldout.jsonl; once a step, resumed or not."""
+        path = self.plan.out / "heldout.jsonl"
+        if path.is_file() and step in {json.loads(line)["step"] for line in path.read_text(encoding="utf-8").splitlines()}:
+            return
         began = time.perf_counter()
         audit = self.plan.recipe.audit
         spec = self._spec(step, self.suite.first(audit.every_problems), audit.every_samples)
@@ -286,7 +314,7 @@ class _Run:
         self.loaded.model.eval()
         found = run_audit(self.engine, spec, store, progress=False)
         self.loaded.model.train(training)
-        append_jsonl(self.plan.out / "heldout.jsonl", {"step": step, "pass_at_1": found["pass_at_k"]["strict"]["1"]})
+        append_jsonl(path, {"step": step, "pass_at_1": found["pass_at_k"]["strict"]["1"]})
         self.clock.add("audit", began)
 
     def _spec(self, step: int, suite: ProblemSet, samples: int) -> AuditSpec:
@@ -317,7 +345,9 @@ class _Run:
     def _config(self) -> GRPOConfig:
         plan = self.plan
         vllm = plan.recipe.engine == "vllm"
-        stops: dict[str, Any] = {"stop": plan.template.stop, "include_stop_str_in_output": True} if plan.template.stop else {}
+        stops: dict[str, Any] = (
+            {"stop": plan.template.stop, "include_stop_str_in_output": True} if plan.template.stop else {}
+        )
         defaults: dict[str, Any] = {
             "output_dir": str(plan.out / "checkpoints"),
             "seed": plan.seed,
@@ -325,6 +355,7 @@ class _Run:
             "save_strategy": "steps",
             "save_total_limit": 2,
             "report_to": "none",
+            "disable_tqdm": True,
             "remove_unused_columns": False,
             "use_cpu": not torch.cuda.is_available(),
             "use_vllm": vllm,

@@ -22,9 +22,13 @@ def main() -> None:
     parser.add_argument("--temperature", type=float, default=1.0, help="0 is greedy (default 1.0, as GRPO samples)")
     parser.add_argument("--top-p", type=float, default=1.0, help="nucleus sampling (default 1.0: off)")
     parser.add_argument("--max-tokens", type=int, help="per completion (default: half the context, at most 2048)")
-    parser.add_argument("--read", choices=["strict", "lenient"], default="strict", help="reading of the verdict kept (default strict)")
+    parser.add_argument(
+        "--read", choices=["strict", "lenient"], default="strict", help="reading of the verdict kept (default strict)"
+    )
     parser.add_argument("--engine", choices=["transformers"], default="transformers", help="what draws the samples")
-    parser.add_argument("--dtype", default="auto", choices=["auto", "float32", "bfloat16", "float16"], help="of the weights")
+    parser.add_argument(
+        "--dtype", default="auto", choices=["auto", "float32", "bfloat16", "float16"], help="of the weights"
+    )
     parser.add_argument("--batch-tokens", type=int, default=40_000, help="rows x tokens of one batch (default 40000)")
     parser.add_argument("--seed", type=int, default=0, help="of sampling, and of a tiny base's pretraining (default 0)")
     parser.add_argument("--out", type=Path, help="run folder (default runs/audits/BASE-SUITE-TEMPLATE)")
@@ -56,9 +60,18 @@ def main() -> None:
     context = base.known.context_length if base.known else None
     max_tokens = args.max_tokens or min(2048, (context or 4096) // 2)
     settings = {
-        "base": base.name, "origin": base.origin, "revision": base.revision, "suite": suite.fingerprint,
-        "template": template.model_dump(), "samples": args.samples, "temperature": args.temperature,
-        "top_p": args.top_p, "max_tokens": max_tokens, "read": args.read, "dtype": args.dtype, "seed": args.seed,
+        "base": base.name,
+        "origin": base.origin,
+        "revision": base.revision,
+        "suite": suite.fingerprint,
+        "template": template.model_dump(),
+        "samples": args.samples,
+        "temperature": args.temperature,
+        "top_p": args.top_p,
+        "max_tokens": max_tokens,
+        "read": args.read,
+        "dtype": args.dtype,
+        "seed": args.seed,
     }
     claim(out, settings, resume=None)
 
@@ -71,14 +84,26 @@ def main() -> None:
 
     logging.disable_progress_bar()
     began = time.perf_counter()
-    facts = {"base": base.name, "template": template.name, "suite": {"name": suite.name, "fingerprint": suite.fingerprint}}
+    facts = {
+        "base": base.name,
+        "template": template.name,
+        "suite": {"name": suite.name, "fingerprint": suite.fingerprint},
+    }
     loaded = load_weights(base.origin, revision=base.revision, stop_token_ids=base.stop_token_ids, dtype=args.dtype)
     engine = TransformersEngine(
-        loaded.model, loaded.tokenizer, stop_token_ids=loaded.stop_token_ids, stop_strings=template.stop,
+        loaded.model,
+        loaded.tokenizer,
+        stop_token_ids=loaded.stop_token_ids,
+        stop_strings=template.stop,
         batch_tokens=args.batch_tokens,
     )
     spec = AuditSpec(
-        base=base.name, step=0, suite=suite, template=template, reading=args.read, samples=args.samples,
+        base=base.name,
+        step=0,
+        suite=suite,
+        template=template,
+        reading=args.read,
+        samples=args.samples,
         sampling=Sampling(temperature=args.temperature, top_p=args.top_p, max_tokens=max_tokens, seed=args.seed),
     )
     with open_run(out, "audit", settings, facts) as manifest:
@@ -89,7 +114,9 @@ def main() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("measure", "value (95% interval over problems)", title=f"{base.name} on {suite.name}, template {template.name}")
+    table = Table(
+        "measure", "value (95% interval over problems)", title=f"{base.name} on {suite.name}, template {template.name}"
+    )
     for row in audit_table(audit):
         table.add_row(*row)
     Console(width=None if sys.stdout.isatty() else 110).print(table)

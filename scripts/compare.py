@@ -1,6 +1,6 @@
 """Lay finished training runs side by side: a table, four figures and one paragraph.
 
-    python scripts/compare.py runs/tiny/* --out runs/tiny-compare
+python scripts/compare.py runs/tiny/* --out runs/tiny-compare
 """
 
 from __future__ import annotations

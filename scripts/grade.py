@@ -31,7 +31,7 @@ def main() -> None:
     if not args.out.parent.is_dir():
         raise UsageError(f"{args.out.parent} is no folder; create it or name another file with --out")
     counts: Counter[str] = Counter()
-    part = args.out.with_name(args.out.name + ".part")   # a broken row must leave no half file that looks whole
+    part = args.out.with_name(args.out.name + ".part")  # a broken row must leave no half file that looks whole
     try:
         with part.open("w", encoding="utf-8") as out:
             for row in _graded(args.source, args.template, args.read):

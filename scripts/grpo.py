@@ -15,13 +15,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--base", required=True, help="name of configs/bases, hub id, model folder or .gguf file")
     parser.add_argument("--recipe", help="name of configs/recipes (default: the base's own)")
-    parser.add_argument("--suite", help="problems to train on: name of configs/suites or .jsonl (default: the base's own)")
+    parser.add_argument(
+        "--suite", help="problems to train on: name of configs/suites or .jsonl (default: the base's own)"
+    )
     parser.add_argument("--eval-suite", help="held-out problems to measure on (default: the base's first suite)")
     parser.add_argument("--template", help="name of configs/templates (default: the base's own)")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="settings",
-                        help="change one field of the recipe, such as grpo.learning_rate=2e-6; may be repeated")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        dest="settings",
+        help="change one field of the recipe, such as grpo.learning_rate=2e-6; may be repeated",
+    )
     parser.add_argument("--lora", action="store_true", help="train a low-rank adapter on all linear layers (peft)")
-    parser.add_argument("--seed", type=int, default=0, help="of training, sampling and a tiny base's pretraining (default 0)")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="of training, sampling and a tiny base's pretraining (default 0)"
+    )
     parser.add_argument("--out", type=Path, help="run folder (default runs/grpo/BASE-RECIPE-sSEED)")
     parser.add_argument("--resume", action="store_true", help="go on from the last whole checkpoint in --out")
     parser.add_argument("--dry-run", action="store_true", help="print the plan and stop before anything is loaded")
@@ -71,12 +81,16 @@ def main() -> None:
         import importlib.util
 
         if importlib.util.find_spec("vllm") is None:
-            raise UsageError("recipe asks for vllm, which is not installed: pip install -e '.[vllm]', or --set engine=transformers")
+            raise UsageError(
+                "recipe asks for vllm, which is not installed: pip install -e '.[vllm]', or --set engine=transformers"
+            )
     claim(plan.out, plan.settings(), resume=args.resume)
     suite, train_suite = load_problems(eval_name), load_problems(train_name)
     overlap = {one.question for one in suite.problems} & {one.question for one in train_suite.problems}
     if overlap and eval_name != train_name:
-        raise UsageError(f"{len(overlap)} problems of {eval_name} are also in {train_name}; what is measured must be held out")
+        raise UsageError(
+            f"{len(overlap)} problems of {eval_name} are also in {train_name}; what is measured must be held out"
+        )
 
     from transformers.utils import logging
 

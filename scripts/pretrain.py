@@ -14,11 +14,15 @@ from configs.load import load_base, names
 def main() -> None:
     """Parse, pretrain what is not there yet, say what to run next."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--base", nargs="+", default=[], metavar="NAME", help="tiny bases of configs/bases (default: all four)")
+    parser.add_argument(
+        "--base", nargs="+", default=[], metavar="NAME", help="tiny bases of configs/bases (default: all four)"
+    )
     parser.add_argument("--knowledge", type=float, help="own dose: share of notebooks with right arithmetic, 0 to 1")
     parser.add_argument("--worked", type=float, help="own dose: share of questions with a worked solution, 0 to 1")
     parser.add_argument("--seed", type=int, default=0, help="seed of weights and corpus (default 0)")
-    parser.add_argument("--out", type=Path, default=Path("runs/bases"), help="where bases are kept (default runs/bases)")
+    parser.add_argument(
+        "--out", type=Path, default=Path("runs/bases"), help="where bases are kept (default runs/bases)"
+    )
     args = parser.parse_args()
 
     from configs.schema import TinyCorpus

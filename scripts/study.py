@@ -43,7 +43,10 @@ class Job:
         self.began = time.perf_counter()
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, *self.command], stdout=log, stderr=subprocess.STDOUT, env={**os.environ, "OMP_NUM_THREADS": "1"}
+                [sys.executable, *self.command],
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, "OMP_NUM_THREADS": "1"},
             )
 
     def poll(self) -> bool:
@@ -74,15 +77,38 @@ def plan_jobs(bases: list[str], recipe: str, seeds: list[int], out: Path) -> lis
                 name = f"pretrain {base} s{seed}"
                 first = trunk_of.setdefault(corpus.knowledge, name)
                 command = [str(HERE / "pretrain.py"), "--base", base, "--seed", str(seed)]
-                jobs.append(Job(name=name, command=command, needs=[] if first == name else [first], log=out / "logs" / f"{name}.log"))
+                jobs.append(
+                    Job(
+                        name=name,
+                        command=command,
+                        needs=[] if first == name else [first],
+                        log=out / "logs" / f"{name}.log",
+                    )
+                )
                 needs = [name]
             folder = out / f"{base}-s{seed}"
-            command = [str(HERE / "grpo.py"), "--base", base, "--recipe", recipe, "--seed", str(seed), "--out", str(folder)]
+            command = [
+                str(HERE / "grpo.py"),
+                "--base",
+                base,
+                "--recipe",
+                recipe,
+                "--seed",
+                str(seed),
+                "--out",
+                str(folder),
+            ]
             if (folder / "manifest.json").is_file():
                 command.append("--resume")
             name = f"grpo {base} s{seed}"
             jobs.append(
-                Job(name=name, command=command, needs=needs, log=out / "logs" / f"{name}.log", progress=folder / "metrics.jsonl")
+                Job(
+                    name=name,
+                    command=command,
+                    needs=needs,
+                    log=out / "logs" / f"{name}.log",
+                    progress=folder / "metrics.jsonl",
+                )
             )
     return jobs
 
@@ -164,28 +190,36 @@ def main() -> None:
         raise UsageError("--jobs takes 1 or more")
     folders = [out / f"{base}-s{seed}" for base in study.bases for seed in seeds]
     jobs = [
-        job for job in plan_jobs(list(study.bases), study.recipe, seeds, out)
+        job
+        for job in plan_jobs(list(study.bases), study.recipe, seeds, out)
         if not (job.progress and finished(job.progress.parent))
     ]
     print(f"{study.question}\n{len(jobs)} jobs, {args.jobs} at a time; logs in {out / 'logs'}", flush=True)
     began, peak = time.perf_counter(), 0.0
-    for job, peak in run_jobs(jobs, args.jobs):
+    for job, memory in run_jobs(jobs, args.jobs):
+        peak = max(peak, memory)
         print(f"{'FAILED' if job.failed else 'done'}  {job.name}  {job.seconds:.0f} s", flush=True)
     failed = [job for job in jobs if job.failed]
     for job in failed:
         print(f"failed: {job.name}; see {job.log}", file=sys.stderr)
     whole = [str(folder) for folder in folders if finished(folder)]
     if not whole:
-        raise UsageError(f"no run of {study.name} finished; read the logs in {out / 'logs'}, then type the same command again")
+        raise UsageError(
+            f"no run of {study.name} finished; read the logs in {out / 'logs'}, then type the same command again"
+        )
     compared = time.perf_counter()
     code = subprocess.run([sys.executable, str(HERE / "compare.py"), *whole, "--out", str(out / "compare")]).returncode
     split = split_of(jobs, [Path(folder) for folder in whole])
     split["report"] = time.perf_counter() - compared
     wall = time.perf_counter() - began
     parts = ", ".join(f"{kind} {seconds:.0f}" for kind, seconds in split.items())
-    print(f"\n{wall / 60:.1f} minutes of wall time, peak memory {peak / 2**30:.1f} GiB; seconds over all processes: {parts}")
+    print(
+        f"\n{wall / 60:.1f} minutes of wall time, peak memory {peak / 2**30:.1f} GiB; seconds over all processes: {parts}"
+    )
     if failed or code:
-        raise UsageError(f"{len(failed)} jobs failed{' and the comparison too' if code else ''}; type the same command to run what is missing")
+        raise UsageError(
+            f"{len(failed)} jobs failed{' and the comparison too' if code else ''}; type the same command to run what is missing"
+        )
 
 
 if __name__ == "__main__":

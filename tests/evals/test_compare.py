@@ -108,7 +108,7 @@ def test_a_run_whose_two_audits_differ_is_refused(tmp_path):
 def test_a_forecast_asked_otherwise_than_training_is_refused(tmp_path):
     folder = write_run(tmp_path, LATENT)
     rewrite(folder / "audit-signal.json", sampling={"temperature": 0.6, "top_p": 1.0, "max_tokens": 64})
-    with pytest.raises(UsageError, match=r"\(training\) and .*\(signal\) differ in sampling.temperature \(1.0 and 0.6\)"):
+    with pytest.raises(UsageError, match=r"\(training\) and .*\(signal\) differ in sampling.temperature"):
         load_run(folder)
 
 

@@ -1,0 +1,23 @@
+#!/bin/sh
+# Make the virtual environment: the tested versions of requirements.txt and this project, editable.
+# Without a GPU the CPU build of torch is taken where the package index in use has one (it is ten times smaller).
+set -eu
+torch=$(sed -n 's/^torch==//p' requirements.txt)
+"$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: needs Python 3.11 or newer; type: make setup PYTHON=python3.11"; exit 2; }
+[ -x "$VENV/bin/python" ] || "$PYTHON" -m venv "$VENV"
+pip="$VENV/bin/python -m pip --disable-pip-version-check"
+if "$VENV/bin/python" -c 'import torch' 2>/dev/null; then
+    echo "setup: keeping the torch that is installed"
+elif command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi >/dev/null 2>&1; then
+    echo "setup: a GPU is here, installing torch $torch with CUDA"
+    $pip install --quiet "torch==$torch"
+elif $pip install --quiet "torch==$torch+cpu" 2>/dev/null; then
+    echo "setup: no GPU, installed the CPU build of torch $torch"
+else
+    echo "setup: no GPU, and the package index in use has no separate CPU build; installing torch $torch as the index has it"
+    $pip install --quiet "torch==$torch"
+fi
+echo "setup: installing the tested versions of requirements.txt"
+$pip install --quiet --requirement requirements.txt
+$pip install --quiet --no-deps --editable .
+echo "setup: done ($VENV)"

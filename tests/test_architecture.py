@@ -1,0 +1,142 @@
+"""The layout as DESIGN states it: who imports whom, that every YAML loads, that every script starts, that the README tells the truth."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from configs import load
+from configs.overrides import check_grpo
+
+ROOT = Path(__file__).parents[1]
+MAY_IMPORT = {
+    "configs": set(),
+    "rewards": {"configs"},
+    "evals": {"rewards", "configs"},
+    "baselines": {"evals", "rewards", "configs"},
+    "rl": {"evals", "rewards", "configs"},
+    "scripts": {"rl", "baselines", "evals", "rewards", "configs"},
+}
+MODULES = sorted(path for folder in MAY_IMPORT for path in (ROOT / folder).rglob("*.py"))
+
+
+def imported(path: Path) -> set[str]:
+    """First names of everything that a file imports, inside functions and type checks too."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} imports relatively"
+            found.add(str(node.module).split(".")[0])
+    return found
+
+
+def test_imports_point_downwards_only() -> None:
+    wrong = [
+        (str(path.relative_to(ROOT)), name)
+        for path in MODULES
+        for name in imported(path) & MAY_IMPORT.keys()
+        if name not in MAY_IMPORT[path.relative_to(ROOT).parts[0]] | {path.relative_to(ROOT).parts[0]} - {"scripts"}
+    ]
+    assert wrong == []
+
+
+def test_only_rl_imports_trl_and_rewards_import_no_torch() -> None:
+    heavy = {"torch", "transformers", "trl", "vllm", "peft"}
+    for path in MODULES:
+        folder = path.relative_to(ROOT).parts[0]
+        assert folder == "rl" or "trl" not in imported(path), path
+        assert folder not in {"configs", "rewards"} or not heavy & imported(path), path
+
+
+@pytest.mark.parametrize(
+    "modules",
+    [
+        ["evals.compare", "evals.figures", "evals.findings", "evals.runs"],
+        [f"{path.parent.name}.{path.stem}" for path in MODULES if path.parent.name in {"configs", "rewards"} and path.stem not in {"__init__", "worker"}],
+        ["rl.plan", "baselines.bases", "evals.manifest"],
+    ],
+    ids=["comparison", "grading", "planning"],
+)
+def test_what_needs_no_model_loads_no_torch(modules: list[str]) -> None:
+    code = f"import sys, {', '.join(modules)}; print(*{{'torch', 'transformers', 'trl', 'datasets'}} & sys.modules.keys())"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.split() == []
+
+
+def test_every_yaml_loads_and_every_name_it_refers_to_exists() -> None:
+    for name in load.names("templates"):
+        load.load_template(name)
+    for name in load.names("suites"):
+        load.load_suite(name)
+    for name in load.names("recipes"):
+        check_grpo(load.load_recipe(name).grpo)
+    for name in load.names("bases"):
+        base = load.load_base(name)
+        assert base.template in load.names("templates"), name
+        assert base.recipe in load.names("recipes"), name
+        assert {*base.suites, base.train_suite} <= set(load.names("suites")), name
+        assert base.train_suite not in base.suites, name
+    for name in load.names("studies"):
+        study = load.load_study(name)
+        assert study.recipe in load.names("recipes"), name
+        assert set(study.bases) <= set(load.names("bases")), name
+    for folder in ("bases", "recipes", "suites", "templates", "studies"):
+        assert load.names(folder), folder
+        strays = [path.name for path in (ROOT / "configs" / folder).iterdir() if path.suffix != ".yaml"]
+        assert strays == [], folder
+
+
+SCRIPTS = sorted(path.name for path in (ROOT / "scripts").glob("*.py"))
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_every_script_starts_quickly_from_any_folder(script: str, tmp_path: Path) -> None:
+    seconds = []
+    for _ in range(3):
+        began = time.perf_counter()
+        done = subprocess.run(
+            [sys.executable, str(ROOT / "scripts" / script), "--help"], cwd=tmp_path, capture_output=True, text=True, timeout=60
+        )
+        seconds.append(time.perf_counter() - began)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.startswith("usage:")
+    assert min(seconds) < 1.5
+
+
+def test_no_script_shadows_a_library_and_no_two_tests_share_a_name() -> None:
+    assert not {"datasets.py", "evaluate.py", "accelerate.py", "types.py"} & set(SCRIPTS)
+    counts = Counter(path.name for path in (ROOT / "tests").rglob("*.py"))
+    assert [name for name, count in counts.items() if count > 1] == []
+    assert not list((ROOT / "tests").rglob("__init__.py"))
+
+
+def listed_in_readme() -> list[str]:
+    """Paths of the README's tree: the first word of each line of its ```tree block."""
+    readme = ROOT / "README.md"
+    if not readme.is_file():
+        pytest.skip("there is no README.md yet")
+    rest = readme.read_text(encoding="utf-8").split("\n```tree\n")
+    assert len(rest) == 2, "README.md holds one block that starts with the line ```tree"
+    return [line.split()[0] for line in rest[1].split("\n```")[0].splitlines() if line.strip()]
+
+
+def test_the_readme_tree_equals_the_disk() -> None:
+    listed = listed_in_readme()
+    assert len(set(listed)) == len(listed)
+    for name in listed:
+        path = ROOT / name
+        assert path.is_dir() if name.endswith("/") else path.is_file(), name
+    files = {str(path.relative_to(ROOT)) for path in MODULES if path.name != "__init__.py"}
+    assert files - set(listed) == set()
+    tracked = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True)
+    if tracked.returncode == 0:   # a tarball has no git
+        folders = {name.split("/")[0] for name in tracked.stdout.split("\0") if "/" in name and not name.startswith(".")}
+        assert folders - {name.split("/")[0] for name in listed} == set()
