@@ -87,7 +87,12 @@ def apply_overrides(recipe: Recipe, settings: list[str]) -> Recipe:
         known = grpo_fields() if parents == ["grpo"] else node
         if leaf not in known and parents != ["lora"]:
             raise UsageError(f"--set {path}: no such field: {nearest(leaf, known)}")
-        node[leaf] = _number(yaml.safe_load(text))
+        if not parents and isinstance(node[leaf], dict):
+            raise UsageError(f"--set {path}: {leaf} is a block; set its fields one by one, such as {leaf}.{next(iter(node[leaf]))}=...")
+        try:
+            node[leaf] = _number(yaml.safe_load(text))
+        except yaml.YAMLError as error:
+            raise UsageError(f"--set {path}: {text!r} can't be read as a YAML value") from error
     check_grpo(tree["grpo"])
     try:
         return Recipe.model_validate(tree)
