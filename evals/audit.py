@@ -22,7 +22,7 @@ from evals.passk import maj_at_k, pass_at_k, powers_of_two
 from evals.rollouts import RolloutStore
 from rewards.grade import grade
 from rewards.suites import ProblemSet
-from rewards.types import STATUSES, Problem
+from rewards.types import STATUSES, Problem, Verdict
 from rewards.verify import VERIFIER_VERSION
 
 Reading = Literal["strict", "lenient"]
@@ -64,10 +64,17 @@ class AuditSpec:
         }
 
 
-def graded_row(rollout: Rollout, problem: Problem, template: Template, reading: Reading) -> dict[str, Any]:
-    """A rollout with its verdict, as it is kept: the verdict by `reading`, and whether the lenient reading is right."""
-    verdict = grade(problem, rollout.completion, template, reading=reading)
-    lenient = verdict if reading == "lenient" else grade(problem, rollout.completion, template, reading="lenient")
+def both_readings(
+    problem: Problem, completion: str, template: Template, reading: Reading
+) -> tuple[Verdict, Verdict]:
+    """The verdict by `reading`, which counts, and the one by the lenient reading, which is kept beside it."""
+    verdict = grade(problem, completion, template, reading=reading)
+    lenient = verdict if reading == "lenient" else grade(problem, completion, template, reading="lenient")
+    return verdict, lenient
+
+
+def as_row(rollout: Rollout, verdict: Verdict, lenient: Verdict) -> dict[str, Any]:
+    """A rollout and its verdicts as they are kept; `reward` and `step` are for training to fill in."""
     return {
         **{field: getattr(rollout, field) for field in Rollout.__dataclass_fields__},
         "answer": verdict.answer,
@@ -77,6 +84,11 @@ def graded_row(rollout: Rollout, problem: Problem, template: Template, reading: 
         "reward": None,
         "step": None,
     }
+
+
+def graded_row(rollout: Rollout, problem: Problem, template: Template, reading: Reading) -> dict[str, Any]:
+    """A rollout, graded, as it is kept."""
+    return as_row(rollout, *both_readings(problem, rollout.completion, template, reading))
 
 
 def run_audit(

@@ -62,6 +62,7 @@ class Plan:
 
     def check(self) -> None:
         """Raises UsageError where the arithmetic of the batch, the context or the stop rule cannot work."""
+        self._check_numbers()
         grpo = self.recipe.grpo
         if self.group_size < 2:
             raise UsageError("grpo.num_generations must be 2 or more: a group of one has no one to be compared with")
@@ -88,14 +89,28 @@ class Plan:
                 f"the forecast needs at least G = {self.group_size} audit samples; add --set audit.samples={self.group_size}"
             )
 
+    def _check_numbers(self) -> None:
+        """Raises UsageError where a number that the plan needs is missing or out of its range."""
+        grpo = self.recipe.grpo
+        needed = ("max_steps", "per_device_train_batch_size", "num_generations", "max_completion_length")
+        wrong = [key for key in needed if not grpo.get(key) or grpo[key] < 1]
+        wrong += [key for key in ("gradient_accumulation_steps", "num_iterations") if (grpo.get(key, 1) or 0) < 1]
+        wrong += [key for key in ("steps_per_generation",) if grpo.get(key) is not None and grpo[key] < 1]
+        if wrong:
+            raise UsageError(f"grpo.{wrong[0]} must be 1 or more, not {grpo.get(wrong[0])}; change it with --set")
+        if not grpo.get("temperature") or grpo["temperature"] < 0:
+            raise UsageError("grpo.temperature must be more than 0: a group of greedy completions is all alike")
+        if not grpo.get("top_p") or not 0 < grpo["top_p"] <= 1:
+            raise UsageError(f"grpo.top_p must be more than 0 and at most 1, not {grpo.get('top_p')}")
+
     def rows(self) -> list[tuple[str, str]]:
         """The plan as (what, value), for --dry-run."""
         grpo, audit = self.recipe.grpo, self.recipe.audit
         limit = int(grpo["max_completion_length"])
         held_out = 2 * audit.problems * audit.samples + audit.signal_problems * self.group_size
-        held_out += (
-            (int(grpo["max_steps"]) // audit.every if audit.every else 0) * audit.every_problems * audit.every_samples
-        )
+        steps = int(grpo["max_steps"])
+        measured = {0, steps, *range(0, steps, audit.every or steps)}
+        held_out += len(measured) * min(audit.every_problems, audit.problems) * audit.every_samples
         return [
             ("base", f"{self.base} ({self.origin}{'@' + self.revision[:8] if self.revision else ''})"),
             ("recipe, reward", f"{self.recipe.name}, {self.recipe.reward} ({self.recipe.reading} reading)"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import time
 from collections.abc import Callable
@@ -18,13 +19,12 @@ from transformers import PrinterCallback, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 
 from configs.errors import UsageError
-from evals.audit import AuditSpec, graded_row, run_audit, save_audit
+from evals.audit import AuditSpec, as_row, both_readings, run_audit, save_audit
 from evals.engine import Rollout, Sampling, TransformersEngine
 from evals.manifest import open_run
 from evals.models import LoadedBase, load_base
 from evals.rollouts import RolloutStore
 from rewards.functions import REWARDS, sample_rng
-from rewards.grade import grade
 from rewards.suites import ProblemSet
 from rewards.types import STATUSES, Problem
 from rewards.verify import VERIFIER_VERSION
@@ -53,6 +53,7 @@ class Rollouts:
         self.plan, self.engine, self.problems, self.store, self.clock = plan, engine, problems, store, clock
         self.sampling = training_sampling(plan)
         self.stop_ids = set(engine.stop_token_ids)
+        self.rank = int(os.environ.get("RANK", "0"))
 
     def draw(self, prompts: list[str], trainer: GRPOTrainer) -> dict[str, Any]:
         """TRL's rollout function: token ids of prompts and completions, in order, with how each one finished.
@@ -61,7 +62,7 @@ class Rollouts:
         """
         began = time.perf_counter()
         ids = self.engine.tokenizer(prompts)["input_ids"]
-        here = f"train|{trainer.state.global_step}|{trainer.accelerator.process_index}"
+        here = f"train|{trainer.state.global_step}|{self.rank}"
         drawn = []
         rows = max(1, self.engine.batch_tokens // (max(map(len, ids)) + self.sampling.max_tokens))
         for start in range(0, len(ids), rows):
@@ -92,23 +93,25 @@ class Rollouts:
         rows, rewards = [], []
         finishes = columns.get("finish") or [self._finish(ids) for ids in completion_ids]
         logprobs = columns.get("logprob") or [float("nan")] * len(completions)
+        prompt_tokens = {prompt: len(self.engine.tokenizer(prompt)["input_ids"]) for prompt in set(prompts)}
         for place, id in enumerate(problem_id):
             rollout = Rollout(
                 problem_id=id,
-                sample=place,
+                sample=self.rank * len(completions) + place,
                 completion=completions[place],
-                prompt_tokens=0 if not prompts else len(self.engine.tokenizer(prompts[place])["input_ids"]),
+                prompt_tokens=prompt_tokens[prompts[place]],
                 completion_tokens=len(completion_ids[place]),
                 finish=finishes[place],
                 logprob=logprobs[place],
                 seed=self.sampling.seed,
             )
-            row = graded_row(rollout, self.problems[id], self.plan.template, self.plan.recipe.reading)
-            verdict = grade(self.problems[id], rollout.completion, self.plan.template, reading=self.plan.recipe.reading)
-            rng = sample_rng(seed=self.plan.seed, step=step, problem_id=id, sample=place)
+            verdict, lenient = both_readings(
+                self.problems[id], rollout.completion, self.plan.template, self.plan.recipe.reading
+            )
+            rng = sample_rng(seed=self.plan.seed, step=step, problem_id=id, sample=rollout.sample)
             rewards.append(REWARDS[self.plan.recipe.reward](verdict, rng))
-            rows.append({**row, "reward": rewards[-1], "step": step + 1})
-        self.store.write(f"{step + 1:06d}-{self.plan.seed}", rows)
+            rows.append({**as_row(rollout, verdict, lenient), "reward": rewards[-1], "step": step + 1})
+        self.store.write(f"{step + 1:06d}-{self.rank}", rows)
         for status in STATUSES:
             log_metric(f"status/{status}", float(np.mean([row["status"] == status for row in rows])))
         log_metric("stop_rate", float(np.mean([row["finish"] == "stop" for row in rows])))
@@ -281,7 +284,10 @@ class _Run:
         trainer.remove_callback(PrinterCallback)
         began = time.perf_counter()
         before = {kind: self.clock.split.get(kind, 0.0) for kind in ("rollout", "grading", "audit")}
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        if checkpoint and step >= int(plan.recipe.grpo["max_steps"]):
+            trainer._load_from_checkpoint(str(checkpoint))   # train() would take one step beyond the last
+        else:
+            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         elsewhere = sum(self.clock.split.get(kind, 0.0) - seconds for kind, seconds in before.items())
         self.clock.add("update", began + elsewhere)
         self.loaded.model.eval()

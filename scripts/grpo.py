@@ -85,7 +85,7 @@ def main() -> None:
                 "recipe asks for vllm, which is not installed: pip install -e '.[vllm]', or --set engine=transformers"
             )
     claim(plan.out, plan.settings(), resume=args.resume)
-    suite, train_suite = load_problems(eval_name), load_problems(train_name)
+    train_suite, suite = load_problems(train_name), load_problems(eval_name)
     overlap = {one.question for one in suite.problems} & {one.question for one in train_suite.problems}
     if overlap and eval_name != train_name:
         raise UsageError(

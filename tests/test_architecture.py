@@ -60,14 +60,22 @@ def test_only_rl_imports_trl_and_rewards_import_no_torch() -> None:
     "modules",
     [
         ["evals.compare", "evals.figures", "evals.findings", "evals.runs"],
-        [f"{path.parent.name}.{path.stem}" for path in MODULES if path.parent.name in {"configs", "rewards"} and path.stem not in {"__init__", "worker"}],
+        [
+            f"{path.parent.name}.{path.stem}"
+            for path in MODULES
+            if path.parent.name in {"configs", "rewards"} and path.stem not in {"__init__", "worker"}
+        ],
         ["rl.plan", "baselines.bases", "evals.manifest"],
     ],
     ids=["comparison", "grading", "planning"],
 )
 def test_what_needs_no_model_loads_no_torch(modules: list[str]) -> None:
-    code = f"import sys, {', '.join(modules)}; print(*{{'torch', 'transformers', 'trl', 'datasets'}} & sys.modules.keys())"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
+    code = (
+        f"import sys, {', '.join(modules)}; print(*{{'torch', 'transformers', 'trl', 'datasets'}} & sys.modules.keys())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
+    )
     assert done.stdout.split() == []
 
 
@@ -103,7 +111,11 @@ def test_every_script_starts_quickly_from_any_folder(script: str, tmp_path: Path
     for _ in range(3):
         began = time.perf_counter()
         done = subprocess.run(
-            [sys.executable, str(ROOT / "scripts" / script), "--help"], cwd=tmp_path, capture_output=True, text=True, timeout=60
+            [sys.executable, str(ROOT / "scripts" / script), "--help"],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=60,
         )
         seconds.append(time.perf_counter() - began)
         assert done.returncode == 0, done.stderr
@@ -118,25 +130,31 @@ def test_no_script_shadows_a_library_and_no_two_tests_share_a_name() -> None:
     assert not list((ROOT / "tests").rglob("__init__.py"))
 
 
-def listed_in_readme() -> list[str]:
-    """Paths of the README's tree: the first word of each line of its ```tree block."""
+def listed_in_readme() -> dict[str, str]:
+    """The README's ```tree block: the first word of each line is a path, the rest says what it is."""
     readme = ROOT / "README.md"
     if not readme.is_file():
         pytest.skip("there is no README.md yet")
     rest = readme.read_text(encoding="utf-8").split("\n```tree\n")
     assert len(rest) == 2, "README.md holds one block that starts with the line ```tree"
-    return [line.split()[0] for line in rest[1].split("\n```")[0].splitlines() if line.strip()]
+    lines = [line.split(maxsplit=1) for line in rest[1].split("\n```")[0].splitlines() if line.strip()]
+    assert len({name for name, *_ in lines}) == len(lines)
+    return {name: " ".join(what) for name, *what in lines}
 
 
 def test_the_readme_tree_equals_the_disk() -> None:
     listed = listed_in_readme()
-    assert len(set(listed)) == len(listed)
     for name in listed:
         path = ROOT / name
         assert path.is_dir() if name.endswith("/") else path.is_file(), name
-    files = {str(path.relative_to(ROOT)) for path in MODULES if path.name != "__init__.py"}
+    if "scripts/" in listed:  # named in one line, all of them
+        assert sorted(f"{name}.py" for name in listed["scripts/"].split(", ")) == SCRIPTS
+    modules = [path for path in MODULES if path.name != "__init__.py" and path.parent.name != "scripts"]
+    files = {str(path.relative_to(ROOT)) for path in modules}
     assert files - set(listed) == set()
     tracked = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True)
-    if tracked.returncode == 0:   # a tarball has no git
-        folders = {name.split("/")[0] for name in tracked.stdout.split("\0") if "/" in name and not name.startswith(".")}
+    if tracked.returncode == 0:  # a tarball has no git
+        folders = {
+            name.split("/")[0] for name in tracked.stdout.split("\0") if "/" in name and not name.startswith(".")
+        }
         assert folders - {name.split("/")[0] for name in listed} == set()

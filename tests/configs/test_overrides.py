@@ -20,7 +20,7 @@ def recipe() -> Recipe:
 @pytest.mark.parametrize(
     ("setting", "value"),
     [
-        ("grpo.learning_rate=2e-6", 2e-6),   # YAML 1.1 calls this a string
+        ("grpo.learning_rate=2e-6", 2e-6),  # YAML 1.1 calls this a string
         ("grpo.learning_rate=2.0e-6", 2e-6),
         ("grpo.learning_rate=1", 1),
         ("grpo.max_steps=7", 7),
@@ -28,7 +28,7 @@ def recipe() -> Recipe:
         ("grpo.bf16=false", False),
         ("grpo.loss_type=dr_grpo", "dr_grpo"),
         ("grpo.scale_rewards=none", "none"),
-        ("grpo.vllm_gpu_memory_utilization=0.5", 0.5),   # a field the recipe does not write out
+        ("grpo.vllm_gpu_memory_utilization=0.5", 0.5),  # a field the recipe does not write out
         ("audit.samples=3", 3),
         ("reward=format", "format"),
         ("overlong_cache=4", 4),
@@ -62,7 +62,7 @@ def test_only_what_was_set_changes_and_the_last_one_wins(recipe: Recipe) -> None
         ("rewards=format", ["did you mean", "reward"]),
         ("gpro.max_steps=4", ["no block 'gpro'", "did you mean grpo?"]),
         ("grpo.adam.beta1=0.9", ["no block 'adam'"]),
-        ("lora.r=8", ["lora"]),   # the recipe trains all weights: there is no adapter to set
+        ("lora.r=8", ["lora"]),  # the recipe trains all weights: there is no adapter to set
         ("grpo.max_steps", ["key=value", "--set grpo.learning_rate=2e-6"]),
         ("", ["key=value"]),
         ("=4", ["no such field"]),
@@ -94,7 +94,7 @@ def test_fields_of_an_adapter_can_be_set_where_there_is_one(recipe: Recipe) -> N
     adapted = apply_overrides(recipe.model_copy(update={"lora": LORA}), ["lora.r=8", "lora.lora_dropout=0.1"])
     assert adapted.lora is not None
     assert (adapted.lora["r"], adapted.lora["lora_dropout"]) == (8, 0.1)
-    assert LORA["r"] == 32   # what `--lora` means was not changed in passing
+    assert LORA["r"] == 32  # what `--lora` means was not changed in passing
 
 
 def test_known_fields_are_those_of_the_installed_trl() -> None:
@@ -110,5 +110,5 @@ def test_known_fields_are_those_of_the_installed_trl() -> None:
 def test_a_name_that_is_not_there_is_answered_with_the_nearest() -> None:
     with pytest.raises(UsageError, match=r"no suite named 'sum': did you mean sums\?"):
         load_suite("sum")
-    with pytest.raises(UsageError, match="known: aime24, .*sums-train"):
+    with pytest.raises(UsageError, match=r"known: aime24, .*sums-train"):
         load_suite("zzzz")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.stats import chisquare
-from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
+from transformers import AutoModelForCausalLM, LlamaForCausalLM
 
 from baselines.tiny import architecture, tokenizer
 from configs.errors import UsageError
@@ -49,8 +50,10 @@ def names(prompts: list[str]) -> list[str]:
 
 
 def test_greedy_drawing_is_what_generate_gives(model: LlamaForCausalLM, engine: TransformersEngine) -> None:
-    common = Counter(token for one in engine.draw(tokenized(PROMPTS), names(PROMPTS), GREEDY) for token in one.token_ids)
-    ends = [256, *[token for token, _ in common.most_common(3)]]   # so that some rows end early and leave the batch
+    common = Counter(
+        token for one in engine.draw(tokenized(PROMPTS), names(PROMPTS), GREEDY) for token in one.token_ids
+    )
+    ends = [256, *[token for token, _ in common.most_common(3)]]  # so that some rows end early and leave the batch
     drawn = engine_of(model, stops=tuple(ends)).draw(tokenized(PROMPTS), names(PROMPTS), GREEDY)
     padded = tokenizer()(PROMPTS, return_tensors="pt", padding=True)
     assert padded["input_ids"].shape[1] > min(map(len, tokenized(PROMPTS)))
@@ -72,7 +75,7 @@ def test_a_sample_does_not_depend_on_what_else_is_in_the_batch(engine: Transform
         assert [one.token_ids for one in other] == [one.token_ids for one in together]
         for one, same in zip(other, together, strict=True):
             np.testing.assert_allclose(one.logprobs, same.logprobs, atol=1e-4)
-    assert together[3].token_ids != together[5].token_ids   # one prompt, two samples
+    assert together[3].token_ids != together[5].token_ids  # one prompt, two samples
 
 
 def test_another_seed_draws_other_samples(engine: TransformersEngine) -> None:
@@ -113,7 +116,7 @@ def test_top_p_keeps_the_nucleus_and_nothing_else(model: LlamaForCausalLM, engin
     count = 8_000
     probabilities = next_probabilities(model, "Question: 1", 1.0)
     order = np.argsort(-probabilities)
-    size = int(np.searchsorted(probabilities[order].cumsum(), 0.7)) + 1   # the fewest tokens that hold 70%
+    size = int(np.searchsorted(probabilities[order].cumsum(), 0.7)) + 1  # the fewest tokens that hold 70%
     found = first_tokens(engine, "Question: 1", replace(PLAIN, top_p=0.7), count)
     assert set(found.nonzero()[0]) <= set(order[:size])
     inside = probabilities[order[:size]]
@@ -137,7 +140,8 @@ def test_logprobs_are_those_of_a_plain_forward_pass_at_temperature_one(
 def test_a_shared_prefill_changes_nothing(engine: TransformersEngine) -> None:
     requests = [
         Request(problem_id=str(problem), sample=sample, prompt=prompt)
-        for problem, prompt in enumerate(["12+", "a much longer prompt"]) for sample in range(4)
+        for problem, prompt in enumerate(["12+", "a much longer prompt"])
+        for sample in range(4)
     ]
     together = engine.sample(requests, PLAIN)
     alone = [engine.sample([request], PLAIN)[0] for request in requests]
@@ -158,10 +162,12 @@ def test_a_stop_string_ends_a_row_with_the_token_that_completes_it(trained: Any)
     who = names([""] * 16)
     free = engine_of(trained).draw(ids, who, PLAIN)
     texts = [bytes(token for token in one.token_ids if token < 256).decode(errors="replace") for one in free]
-    stops = (texts[0][3:6], texts[1][2:4], "o n")   # some rows meet them, some do not
+    stops = (texts[0][3:6], texts[1][2:4], "o n")  # some rows meet them, some do not
     cut = engine_of(trained, strings=stops).draw(ids, who, PLAIN)
     for before, after in zip(free, cut, strict=True):
-        read = [bytes(token for token in before.token_ids[:t] if token < 256) for t in range(1, len(before.token_ids) + 1)]
+        read = [
+            bytes(token for token in before.token_ids[:t] if token < 256) for t in range(1, len(before.token_ids) + 1)
+        ]
         met = [t for t, text in enumerate(read, start=1) if any(stop.encode() in text for stop in stops)]
         length = met[0] if met else len(before.token_ids)
         assert after.token_ids == before.token_ids[:length]
@@ -183,8 +189,10 @@ def test_finish_says_stop_at_an_end_token_and_length_at_the_limit(trained: Any) 
     assert short > 0
     cut = engine.draw([tokenized(prompts)[ended]], [names(prompts)[ended]], replace(PLAIN, max_tokens=short))[0]
     assert (cut.token_ids, cut.finish) == (long[ended].token_ids[:short], "length")
-    text = engine.sample([Request(problem_id="problem", sample=ended, prompt=prompts[0])], replace(PLAIN, max_tokens=60))[0]
-    assert text.completion_tokens == len(long[ended].token_ids)   # the end token counts
+    text = engine.sample(
+        [Request(problem_id="problem", sample=ended, prompt=prompts[0])], replace(PLAIN, max_tokens=60)
+    )[0]
+    assert text.completion_tokens == len(long[ended].token_ids)  # the end token counts
     assert "<|endoftext|>" not in text.completion
 
 
@@ -194,14 +202,14 @@ def test_batches_keep_order_and_stay_within_the_budget(model: LlamaForCausalLM) 
     batches = list(engine.batches(requests, 24))
     assert [one for batch in batches for one in batch] == requests
     assert all(len(batch) * (max(len(one.prompt) for one in batch) + 24) <= 200 for batch in batches)
-    for batch, after in zip(batches, batches[1:], strict=False):   # as full as order allows
+    for batch, after in itertools.pairwise(batches):  # as full as order allows
         wider = max(len(one.prompt) for one in [*batch, after[0]]) + 24
         assert (len(batch) + 1) * wider > 200
     alone = list(engine.batches([Request(problem_id="0", sample=0, prompt="x" * 300)], 24))
-    assert len(alone) == 1   # too wide for the budget: drawn by itself, not dropped
+    assert len(alone) == 1  # too wide for the budget: drawn by itself, not dropped
 
 
 def test_a_prompt_that_does_not_fit_the_context_is_refused(engine: TransformersEngine) -> None:
     engine.check_fits(["x" * 10, "x" * 500], 12)
-    with pytest.raises(UsageError, match="longest prompt has 501 tokens.* context of 512"):
+    with pytest.raises(UsageError, match=r"longest prompt has 501 tokens.* context of 512"):
         engine.check_fits(["x" * 10, "x" * 501], 12)

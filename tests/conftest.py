@@ -1,0 +1,44 @@
+"""One thread, no network, and one small base that every test of a session shares."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: two busy pairs of threads slow one another
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TQDM_DISABLE", "1")
+os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def short_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny base of half worked questions, stopped after a few steps: it ends its replies and boxes digits."""
+    from baselines import tiny
+    from configs.schema import TinyCorpus
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tiny, "TRUNK_STEPS", 30)
+        patch.setattr(tiny, "ANNEAL_STEPS", 30)
+        spec = tiny.TinySpec(name="tiny-short", corpus=TinyCorpus(knowledge=1.0, worked=0.5), seed=0)
+        return tiny.pretrain(spec, tmp_path_factory.mktemp("bases"))
+
+
+@pytest.fixture(scope="session")
+def script(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run a script of scripts/ to its end, from a folder that is not the project's."""
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+
+    def call(name: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, str(ROOT / "scripts" / f"{name}.py"), *map(str, arguments)]
+        return subprocess.run(command, cwd=elsewhere, capture_output=True, text=True, timeout=300)
+
+    return call
