@@ -7,12 +7,15 @@ import os
 import shutil
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from accelerate import PartialState
 from datasets import Dataset
 from tqdm import tqdm
 from transformers import PrinterCallback, TrainerCallback
@@ -34,6 +37,15 @@ SIGNAL_SEED = 1_000_003
 """Offset of the seeds of training rollouts from those of audits, so that no sample is drawn twice."""
 
 
+LONGEST_WAIT = timedelta(hours=12)
+"""How long other processes wait while the first one audits."""
+
+
+def rank() -> int:
+    """Place of this process among all of the launch, as accelerate and torchrun announce it."""
+    return int(os.environ.get("RANK", "0"))
+
+
 class Clock:
     """Seconds by kind of work, summed over a run and over its resumes."""
 
@@ -53,7 +65,7 @@ class Rollouts:
         self.plan, self.engine, self.problems, self.store, self.clock = plan, engine, problems, store, clock
         self.sampling = training_sampling(plan)
         self.stop_ids = set(engine.stop_token_ids)
-        self.rank = int(os.environ.get("RANK", "0"))
+        self.rank = rank()
 
     def draw(self, prompts: list[str], trainer: GRPOTrainer) -> dict[str, Any]:
         """TRL's rollout function: token ids of prompts and completions, in order, with how each one finished.
@@ -211,6 +223,7 @@ def last_checkpoint(folder: Path) -> Path | None:
 def train(plan: Plan, suite: ProblemSet, train_suite: ProblemSet, *, resume: bool) -> None:
     """Audit, train, audit, in `plan.out`. With `resume`, goes on from the last whole checkpoint.
 
+    Of several processes the first one writes the manifest and the audits; the others wait for it and then train along.
     Raises UsageError when no problem of the training suite has a usable gold or a prompt exceeds the context.
     """
     facts = {
@@ -227,7 +240,10 @@ def train(plan: Plan, suite: ProblemSet, train_suite: ProblemSet, *, resume: boo
         "groups_per_step": plan.prompts_per_rollout,
         "training_rollouts": plan.rollouts,
     }
-    with open_run(plan.out, "grpo", plan.settings(), facts) as manifest:
+    if plan.processes > 1:   # named before TRL does, as its 10 to 30 minutes would end an audit that others wait for
+        PartialState(cpu=not torch.cuda.is_available(), timeout=LONGEST_WAIT)
+    first = rank() == 0
+    with open_run(plan.out, "grpo", plan.settings(), facts) if first else nullcontext({"split": {}}) as manifest:
         loaded = load_base(plan.origin, revision=plan.revision, stop_token_ids=plan.stop_token_ids, dtype="auto")
         _Run(plan, suite, train_suite, loaded, Clock(manifest["split"])).go(resume=resume)
 
@@ -255,18 +271,10 @@ class _Run:
         checkpoint = last_checkpoint(out / "checkpoints") if resume else None
         step = int(checkpoint.name.split("-")[1]) if checkpoint else 0
         kept = RolloutStore(out / "rollouts" / "train")
-        kept.drop_after(step)
-        for name in ("metrics.jsonl", "heldout.jsonl"):
-            _cut_jsonl(out / name, step)
-        for folder in (out / "rollouts").glob("heldout-*"):
-            if int(folder.name.split("-")[1]) > step:
-                shutil.rmtree(folder)
-
-        self.audit("start", 0, self.suite, plan.recipe.audit.samples)
-        signal = self.train_suite.first(plan.recipe.audit.signal_problems)
-        self.audit("signal", 0, signal, plan.group_size)
-        if step == 0:
-            self.measure(0)
+        if rank() == 0:
+            self._before(step, kept)
+        if plan.processes > 1:
+            PartialState().wait_for_everyone()
 
         rollouts = Rollouts(plan, self.engine, {one.id: one for one in usable}, kept, self.clock)
         trainer = GRPOTrainer(
@@ -295,6 +303,20 @@ class _Run:
             self.audit("end", int(plan.recipe.grpo["max_steps"]), self.suite, plan.recipe.audit.samples)
             self.measure(int(plan.recipe.grpo["max_steps"]))
             self._save(trainer)
+
+    def _before(self, step: int, kept: RolloutStore) -> None:
+        """Drop what a killed run wrote after its last checkpoint, and measure the base if that is not done."""
+        kept.drop_after(step)
+        for name in ("metrics.jsonl", "heldout.jsonl"):
+            _cut_jsonl(self.plan.out / name, step)
+        for folder in (self.plan.out / "rollouts").glob("heldout-*"):
+            if int(folder.name.split("-")[1]) > step:
+                shutil.rmtree(folder)
+        self.audit("start", 0, self.suite, self.plan.recipe.audit.samples)
+        signal = self.train_suite.first(self.plan.recipe.audit.signal_problems)
+        self.audit("signal", 0, signal, self.plan.group_size)
+        if step == 0:
+            self.measure(0)
 
     def audit(self, name: str, step: int, suite: ProblemSet, samples: int) -> None:
         """Run or finish one audit of the model as it is now; its rollouts stay in rollouts/audit-NAME."""

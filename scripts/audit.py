@@ -46,7 +46,7 @@ def main() -> None:
     template = load_template(base.default("template", args.template))
     asked = args.suite or (base.known.suites[0] if base.known else base.default("suite", None))
     suite = load_problems(asked)
-    if args.limit:
+    if args.limit is not None:
         suite = suite.first(args.limit)
     if args.max_tokens is not None and args.max_tokens < 1:
         raise UsageError("--max-tokens takes 1 or more")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -84,7 +85,8 @@ def main() -> None:
             raise UsageError(
                 "recipe asks for vllm, which is not installed: pip install -e '.[vllm]', or --set engine=transformers"
             )
-    claim(plan.out, plan.settings(), resume=args.resume)
+    if os.environ.get("RANK", "0") == "0":  # the first of several processes owns the folder
+        claim(plan.out, plan.settings(), resume=args.resume)
     train_suite, suite = load_problems(train_name), load_problems(eval_name)
     overlap = {one.question for one in suite.problems} & {one.question for one in train_suite.problems}
     if overlap and eval_name != train_name:
