@@ -19,4 +19,4 @@ test: setup
 
 check: setup
 	$(BIN)/ruff check .
-	$(BIN)/pyright
+	$(BIN)/pyright --pythonpath $(BIN)/python

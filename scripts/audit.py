@@ -121,7 +121,8 @@ def main() -> None:
         table.add_row(*row)
     Console(width=None if sys.stdout.isatty() else 110).print(table)
     print(json.dumps({"rollouts": len(audit["problems"]) * args.samples, "out": str(out / "audit.json")}))
-    print(f"next: python scripts/grpo.py --base {args.base} --dry-run")
+    rest = "" if base.known else f" --recipe dr-grpo --template {template.name} --suite TRAIN.jsonl --eval-suite {asked}"
+    print(f"next: python scripts/grpo.py --base {args.base}{rest} --dry-run")
 
 
 if __name__ == "__main__":
