@@ -88,7 +88,9 @@ def apply_overrides(recipe: Recipe, settings: list[str]) -> Recipe:
         if leaf not in known and parents != ["lora"]:
             raise UsageError(f"--set {path}: no such field: {nearest(leaf, known)}")
         if not parents and isinstance(node[leaf], dict):
-            raise UsageError(f"--set {path}: {leaf} is a block; set its fields one by one, such as {leaf}.{next(iter(node[leaf]))}=...")
+            raise UsageError(
+                f"--set {path}: {leaf} is a block; set its fields one by one, such as {leaf}.{next(iter(node[leaf]))}=..."
+            )
         try:
             node[leaf] = _number(yaml.safe_load(text))
         except yaml.YAMLError as error:

@@ -65,16 +65,32 @@ def write_run(root: Path, fate: Fate, seed: int = 0, *, problems: int = 128, cha
         for step in range(1, STEPS + 1)
     ]
     _write_lines(folder / "metrics.jsonl", metrics)
-    _write_lines(folder / "heldout.jsonl", [
-        {"step": step, "pass_at_1": _held_out(fate, step, seed, rng)} for step in range(0, STEPS + 1, EVERY)
-    ])
-    _write(folder / "manifest.json", {
-        "run": folder.name, "kind": "grpo", "status": "finished", "base": fate.base, "recipe": fate.recipe,
-        "seed": seed, "template": "qa", "suite": suite, "train_suite": train_suite,
-        "sampling": {"temperature": 1.0, "top_p": 1.0, "max_tokens": 64}, "verifier": "1",
-        "group_size": GROUP_SIZE, "groups_per_step": GROUPS, "seconds": 90.0 + seed,
-        "split": {"audit": 10.0, "rollout": 50.0, "update": 30.0}, "commit": "0" * 40,
-    } | changes.manifest)
+    _write_lines(
+        folder / "heldout.jsonl",
+        [{"step": step, "pass_at_1": _held_out(fate, step, seed, rng)} for step in range(0, STEPS + 1, EVERY)],
+    )
+    _write(
+        folder / "manifest.json",
+        {
+            "run": folder.name,
+            "kind": "grpo",
+            "status": "finished",
+            "base": fate.base,
+            "recipe": fate.recipe,
+            "seed": seed,
+            "template": "qa",
+            "suite": suite,
+            "train_suite": train_suite,
+            "sampling": {"temperature": 1.0, "top_p": 1.0, "max_tokens": 64},
+            "verifier": "1",
+            "group_size": GROUP_SIZE,
+            "groups_per_step": GROUPS,
+            "seconds": 90.0 + seed,
+            "split": {"audit": 10.0, "rollout": 50.0, "update": 30.0},
+            "commit": "0" * 40,
+        }
+        | changes.manifest,
+    )
     return folder
 
 
@@ -92,12 +108,20 @@ def _audit(fate: Fate, correct: np.ndarray, step: int, suite: dict[str, str]) ->
     curve = _json({k: mean_over_problems(pass_at_k(correct, samples, k)) for k in powers_of_two(SAMPLES)})
     rate = mean_over_problems(np.full(correct.size, 0.9)).to_json()
     return {
-        "base": fate.base, "step": step, "suite": suite | {"problems": correct.size, "bad_gold": []}, "template": "qa",
-        "reading": "strict", "verifier": "1",
+        "base": fate.base,
+        "step": step,
+        "suite": suite | {"problems": correct.size, "bad_gold": []},
+        "template": "qa",
+        "reading": "strict",
+        "verifier": "1",
         "sampling": {"temperature": 1.0, "top_p": 1.0, "max_tokens": 64, "samples": SAMPLES, "seed": 7},
-        "pass_at_k": {"strict": curve, "lenient": curve}, "maj_at_k": curve,
-        "status": {"graded": int(samples.sum()), "no_answer": 0}, "stop_rate": rate, "truncation_rate": rate,
-        "answer_rate": rate, "completion_tokens": {"mean": 20.0, "median": 19.0, "p95": 40.0, "max": 64},
+        "pass_at_k": {"strict": curve, "lenient": curve},
+        "maj_at_k": curve,
+        "status": {"graded": int(samples.sum()), "no_answer": 0},
+        "stop_rate": rate,
+        "truncation_rate": rate,
+        "answer_rate": rate,
+        "completion_tokens": {"mean": 20.0, "median": 19.0, "p95": 40.0, "max": 64},
         "forecast": _json(forecast(correct, samples)),
         "problems": [
             {"id": f"{suite['name']}/{index}", "samples": SAMPLES, "correct": int(each), "lenient": int(each)}

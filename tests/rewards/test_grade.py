@@ -18,8 +18,11 @@ from rewards.types import STATUSES, Problem
 NONE = load_template("none")
 SCRIPT = Path(__file__).parents[2] / "scripts" / "grade.py"
 CASES = [
-    ("5", r"\boxed{5}", "graded", True), ("5", r"\boxed{6}", "graded", False), ("5", "5", "no_answer", False),
-    ("5", r"\boxed{\frac{}", "no_answer", False), ("5", r"\boxed{)(}", "unparsable", False),
+    ("5", r"\boxed{5}", "graded", True),
+    ("5", r"\boxed{6}", "graded", False),
+    ("5", "5", "no_answer", False),
+    ("5", r"\boxed{\frac{}", "no_answer", False),
+    ("5", r"\boxed{)(}", "unparsable", False),
     ("", r"\boxed{5}", "bad_gold", False),
     (r"\sqrt{5}", r"\boxed{8^{8^{8^{8}}}}", "timeout", False),
 ]
@@ -38,7 +41,7 @@ def test_every_status_is_met_and_only_a_graded_answer_can_be_right():
 
 
 def test_rewards_are_what_the_table_says():
-    paid = {   # right, wrong, no answer twice, unparsable, bad gold, timeout
+    paid = {  # right, wrong, no answer twice, unparsable, bad gold, timeout
         "correctness": [1, 0, 0, 0, 0, None, 0],
         "format": [1, 1, 0, 0, 1, None, 1],
         "inverted": [0, 1, 0, 0, 0, None, 0],
@@ -58,7 +61,7 @@ def test_the_coin_is_fair_and_falls_the_same_way_for_the_same_sample():
     flips = [flip(sample) for sample in range(2000)]
     assert flips == [flip(sample) for sample in range(2000)]
     assert set(flips) == {0.0, 1.0}
-    assert abs(sum(flips) - 1000) < 112   # five standard deviations
+    assert abs(sum(flips) - 1000) < 112  # five standard deviations
     assert flip(0, verdict_of("", r"\boxed{5}")) is None
 
 
@@ -81,14 +84,20 @@ def test_the_script_keeps_fields_and_adds_the_verdict(tmp_path):
     assert {file.name for file in tmp_path.iterdir()} == {"in.jsonl", "out.jsonl"}
 
 
-@pytest.mark.parametrize(("content", "extra", "says"), [
-    (None, [], "in.jsonl can't be read"), ('{"gold": "1", "completion": "2"}\n{broken', [], "line 2: not JSON"),
-    ('{"gold": "1"}', [], "line 1: no completion; the line has gold"), ("[1]", [], "line 1: expected a JSON object"),
-    ("", [], "holds no row"), ('{"gold": "1", "completion": 2}', [], "completion must be a string"),
-    ('{"gold": "1", "completion": "2"}', ["--template", "qwen-boxd"], "did you mean qwen-boxed"),
-    ('{"gold": "1", "completion": "2"}', ["--out", "in.jsonl"], "in.jsonl exists"),
-    ('{"gold": "1", "completion": "2"}', ["--out", "no/out.jsonl"], "no is no folder"),
-])
+@pytest.mark.parametrize(
+    ("content", "extra", "says"),
+    [
+        (None, [], "in.jsonl can't be read"),
+        ('{"gold": "1", "completion": "2"}\n{broken', [], "line 2: not JSON"),
+        ('{"gold": "1"}', [], "line 1: no completion; the line has gold"),
+        ("[1]", [], "line 1: expected a JSON object"),
+        ("", [], "holds no row"),
+        ('{"gold": "1", "completion": 2}', [], "completion must be a string"),
+        ('{"gold": "1", "completion": "2"}', ["--template", "qwen-boxd"], "did you mean qwen-boxed"),
+        ('{"gold": "1", "completion": "2"}', ["--out", "in.jsonl"], "in.jsonl exists"),
+        ('{"gold": "1", "completion": "2"}', ["--out", "no/out.jsonl"], "no is no folder"),
+    ],
+)
 def test_what_the_script_cannot_do_it_says_in_one_line_and_leaves_nothing(tmp_path, content, extra, says):
     if content is not None:
         (tmp_path / "in.jsonl").write_text(content, encoding="utf-8")
@@ -102,7 +111,7 @@ def test_what_the_script_cannot_do_it_says_in_one_line_and_leaves_nothing(tmp_pa
 def test_help_needs_no_heavy_library(tmp_path):
     start = time.perf_counter()
     assert run_script("--help", cwd=tmp_path).returncode == 0
-    assert time.perf_counter() - start < 3   # 0.2 s alone on an idle core
+    assert time.perf_counter() - start < 3  # 0.2 s alone on an idle core
     heavy = "'torch' in sys.modules, 'sympy' in sys.modules, 'datasets' in sys.modules"
     code = f"import sys, rewards.grade, rewards.suites, rewards.functions; print({heavy})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -12,12 +12,23 @@ from rewards.reading import boxed, read
 NONE, R1, THINK, LAST, SIMPLE = (load_template(name) for name in ("none", "r1", "r1-think", "last-line", "simple"))
 
 
-@pytest.mark.parametrize(("text", "content"), [
-    (r"\boxed{5}", "5"), (r"\boxed{1} then \boxed{2}", "2"), (r"\boxed 5.", "5"), (r"\fbox{7}", "7"),
-    (r"\boxed{\frac{1}{2}}", r"\frac{1}{2}"), (r"\boxed{\{1,2\}}", r"\{1,2\}"),
-    (r"\boxed{4} and \boxed{", "4"), (r"\boxed{\boxed{5}}", "5"),
-    (r"\boxed{3} as \boxed{} asks", "3"), (r"stray } and { \boxed{6}", "6"), ("no box", None), (r"\boxed", None),
-])
+@pytest.mark.parametrize(
+    ("text", "content"),
+    [
+        (r"\boxed{5}", "5"),
+        (r"\boxed{1} then \boxed{2}", "2"),
+        (r"\boxed 5.", "5"),
+        (r"\fbox{7}", "7"),
+        (r"\boxed{\frac{1}{2}}", r"\frac{1}{2}"),
+        (r"\boxed{\{1,2\}}", r"\{1,2\}"),
+        (r"\boxed{4} and \boxed{", "4"),
+        (r"\boxed{\boxed{5}}", "5"),
+        (r"\boxed{3} as \boxed{} asks", "3"),
+        (r"stray } and { \boxed{6}", "6"),
+        ("no box", None),
+        (r"\boxed", None),
+    ],
+)
 def test_the_last_balanced_box_is_read(text, content):
     assert boxed(text) == content
 
@@ -32,9 +43,17 @@ def test_any_balanced_content_comes_back_whole(content, before):
     assert boxed(before + r"\boxed{" + content + "}") == (content if content.strip() else None)
 
 
-@pytest.mark.parametrize("marker", [
-    "<|im_end|>", "<|endoftext|>", "</s>", "<|im_start|>user", "\nQuestion: next?", "\nProblem: next",
-])
+@pytest.mark.parametrize(
+    "marker",
+    [
+        "<|im_end|>",
+        "<|endoftext|>",
+        "</s>",
+        "<|im_start|>user",
+        "\nQuestion: next?",
+        "\nProblem: next",
+    ],
+)
 def test_nothing_behind_the_end_of_an_answer_is_read(marker):
     assert read(rf"\boxed{{1}}{marker} \boxed{{2}}", NONE, "strict") == "1"
     assert read(rf"so{marker} \boxed{{2}}", NONE, "lenient") is None
@@ -46,8 +65,11 @@ def test_a_stop_string_that_closes_the_answer_is_part_of_it():
 
 
 def test_thinking_that_never_closes_holds_no_answer_unless_read_leniently():
-    for template, text in ((THINK, r"hm \boxed{5}"), (NONE, r"<think>hm \boxed{5}"),
-    (R1, r"<think><answer>5</answer>")):
+    for template, text in (
+        (THINK, r"hm \boxed{5}"),
+        (NONE, r"<think>hm \boxed{5}"),
+        (R1, r"<think><answer>5</answer>"),
+    ):
         assert read(text, template, "strict") is None
         assert read(text, template, "lenient") == "5"
 
@@ -58,31 +80,72 @@ def test_a_box_inside_closed_thinking_is_not_the_answer():
     assert read(r"<think>\boxed{5}</think> \boxed{6} <think> \boxed{7}", NONE, "strict") == "6"
 
 
-@pytest.mark.parametrize(("text", "answer"), [
-    ("Steps\nAnswer: 12", "12"), ("**Answer:** $12$", "$12$"), ("Answer: 1\nAnswer: 2", "2"),
-    ("Final answer: \\boxed{4}", "4"),
-    ("The Answer: 12", None), ("12", None), ("Answer:\n12", None),
-])
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("Steps\nAnswer: 12", "12"),
+        ("**Answer:** $12$", "$12$"),
+        ("Answer: 1\nAnswer: 2", "2"),
+        ("Final answer: \\boxed{4}", "4"),
+        ("The Answer: 12", None),
+        ("12", None),
+        ("Answer:\n12", None),
+    ],
+)
 def test_an_answer_line_is_a_line_that_starts_so(text, answer):
     assert read(text, LAST, "strict") == answer
 
 
-@pytest.mark.parametrize(("text", "answer"), [
-    (r"#### 3 \boxed{4}", "4"), ("<answer>5</answer> 6", "5"), ("Answer: 7\nor 8", "7"),
-    ("so the answer is 9. Also 10", "9"),
-    ("The answer is $x+1$, for 3 reasons", "$x+1$"), ("the answer is blue.", "blue"),
-    ("work\n#### 1,234\nbye", "1,234"),
-    ("2 and 3 make -5.", "-5"), ("we get 7/2", "7/2"), ("x-3 = 4-1", "1"), ("nothing", None), ("", None),
-])
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        (r"#### 3 \boxed{4}", "4"),
+        ("<answer>5</answer> 6", "5"),
+        ("Answer: 7\nor 8", "7"),
+        ("so the answer is 9. Also 10", "9"),
+        ("The answer is $x+1$, for 3 reasons", "$x+1$"),
+        ("the answer is blue.", "blue"),
+        ("work\n#### 1,234\nbye", "1,234"),
+        ("2 and 3 make -5.", "-5"),
+        ("we get 7/2", "7/2"),
+        ("x-3 = 4-1", "1"),
+        ("nothing", None),
+        ("", None),
+    ],
+)
 def test_lenient_takes_an_answer_wherever_one_stands(text, answer):
     assert read(text, SIMPLE, "lenient") == answer
 
 
-@pytest.mark.parametrize("unit", [
-    "{", "}", r"\boxed{", r"\boxed", r"\boxed ", "<think>", "</think>", "<answer>", "</answer>", "Answer:",
-    "\nAnswer: ", "answer is ",
-    "answer is $", "####", "1,", "-1", " ", "\n", "* ", "$", r"\fbox{\boxed{", "\\", "answer is 1 ", "Answer:*  ",
-])
+@pytest.mark.parametrize(
+    "unit",
+    [
+        "{",
+        "}",
+        r"\boxed{",
+        r"\boxed",
+        r"\boxed ",
+        "<think>",
+        "</think>",
+        "<answer>",
+        "</answer>",
+        "Answer:",
+        "\nAnswer: ",
+        "answer is ",
+        "answer is $",
+        "####",
+        "1,",
+        "-1",
+        " ",
+        "\n",
+        "* ",
+        "$",
+        r"\fbox{\boxed{",
+        "\\",
+        "answer is 1 ",
+        "Answer:*  ",
+    ],
+)
 def test_a_megabyte_of_anything_is_read_in_linear_time(unit):
     text = unit * (1_000_000 // len(unit))
     for template in (NONE, R1, THINK, LAST, SIMPLE):

@@ -28,7 +28,7 @@ def test_sums_are_right_in_range_and_all_different():
 def test_no_pair_stands_on_both_sides_in_either_order():
     test, train = (
         {frozenset(operands(question)) for question, _ in sums(split, size, 0)}
-        for split, size in (("test", 19_000), ("train", 140_000))   # nearly all there are
+        for split, size in (("test", 19_000), ("train", 140_000))  # nearly all there are
     )
     assert not test & train
     assert all(in_test_split(a, b) == in_test_split(b, a) for a, b in ((347, 285), (100, 899), (555, 444)))
@@ -69,12 +69,17 @@ def test_a_file_keeps_its_ids_and_lists_golds_that_cannot_be_graded(tmp_path):
     assert suite.bad_gold == ("7",)
 
 
-@pytest.mark.parametrize(("rows", "says"), [
-    ([], "holds no problem"), ([ROW, ROW], "id 'a' occurs more than once"), ([ROW, "{oops"], "line 2: not JSON"),
-    ([{"id": "a", "problem": "?"}], "line 1: no answer; the line has id, problem"),
-    (["[]"], "line 1: expected a JSON object"),
-    ([{"id": "a", "problem": "?", "answer": ""}], "no answer is LaTeX or a number"),
-])
+@pytest.mark.parametrize(
+    ("rows", "says"),
+    [
+        ([], "holds no problem"),
+        ([ROW, ROW], "id 'a' occurs more than once"),
+        ([ROW, "{oops"], "line 2: not JSON"),
+        ([{"id": "a", "problem": "?"}], "line 1: no answer; the line has id, problem"),
+        (["[]"], "line 1: expected a JSON object"),
+        ([{"id": "a", "problem": "?", "answer": ""}], "no answer is LaTeX or a number"),
+    ],
+)
 def test_a_file_that_cannot_be_used_is_refused_with_the_line(tmp_path, rows, says):
     with pytest.raises(UsageError, match=says):
         load_problems(write(tmp_path / "own.jsonl", *rows))
@@ -82,18 +87,25 @@ def test_a_file_that_cannot_be_used_is_refused_with_the_line(tmp_path, rows, say
 
 def test_unknown_missing_and_undecodable_suites_are_refused(tmp_path):
     (tmp_path / "latin.jsonl").write_bytes(b'{"id": "\xe9"}')
-    for suite, says in (("maths500", "did you mean math500"), (str(tmp_path / "no.jsonl"), "can't be read"),
-                        (str(tmp_path / "latin.jsonl"), "not UTF-8")):
+    for suite, says in (
+        ("maths500", "did you mean math500"),
+        (str(tmp_path / "no.jsonl"), "can't be read"),
+        (str(tmp_path / "latin.jsonl"), "not UTF-8"),
+    ):
         with pytest.raises(UsageError, match=says):
             load_problems(suite)
     with pytest.raises(UsageError, match="sums has 19944 pairs in its test split"):
         sums("test", 10**6, 0)
 
 
-@pytest.mark.parametrize(("error", "says"), [
-    (ConnectionError("no route"), "can't be fetched"), (ValueError("Unknown split"), "can't be loaded"),
-    ("missing", "hf auth login"),
-])
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (ConnectionError("no route"), "can't be fetched"),
+        (ValueError("Unknown split"), "can't be loaded"),
+        ("missing", "hf auth login"),
+    ],
+)
 def test_a_hub_that_fails_names_the_way_out(monkeypatch, error, says):
     import datasets
 
@@ -120,7 +132,9 @@ def test_hub_rows_are_read_by_the_columns_and_rule_of_the_config(monkeypatch):
         (problem,) = load_problems(name).problems
         golds.append((problem.id, problem.answer, problem.level))
     assert golds == [
-        ("gsm8k/test/0", "1,200", None), ("olympiadbench/train/0", "$2$", None), ("math500/test/0", r"\frac12", "4"),
+        ("gsm8k/test/0", "1,200", None),
+        ("olympiadbench/train/0", "$2$", None),
+        ("math500/test/0", r"\frac12", "4"),
     ]
     rows["gsm8k"] = {"prompt": ["q"], "answer": ["#### 1"]}
     name = "gsm8k"

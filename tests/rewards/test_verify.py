@@ -18,21 +18,51 @@ from hypothesis import strategies as st
 from rewards.verify import _MATH_VERIFY, accepts_itself, normal, rational, verify
 
 SAME = [
-    ("42", "42."), ("42", "$42$"), ("42", r"\(42\)"), ("7", "007"), ("-3", "\u22123"), ("1234", "1,234"),
-    ("10000", r"10,\!000"), ("1234567", r"1{,}234\,567"), ("1234", "1 234"),
-    (r"\frac34", "0.75"), (r"\dfrac{3}{4}", "3/4"),
-    (r"-\frac{1}{2}", r"\frac{-1}{2}"), (r"1\frac{1}{2}", "3/2"), (r"50\%", "0.5"), ("50%", r"$50\%$"),
+    ("42", "42."),
+    ("42", "$42$"),
+    ("42", r"\(42\)"),
+    ("7", "007"),
+    ("-3", "\u22123"),
+    ("1234", "1,234"),
+    ("10000", r"10,\!000"),
+    ("1234567", r"1{,}234\,567"),
+    ("1234", "1 234"),
+    (r"\frac34", "0.75"),
+    (r"\dfrac{3}{4}", "3/4"),
+    (r"-\frac{1}{2}", r"\frac{-1}{2}"),
+    (r"1\frac{1}{2}", "3/2"),
+    (r"50\%", "0.5"),
+    ("50%", r"$50\%$"),
     (r"90^\circ", "90"),
-    ("5", r"\$5"), (r"\text{even}", "Even"), (r"\text{(C)}", "C"), ("Maria", r"\text{Maria}"),
+    ("5", r"\$5"),
+    (r"\text{even}", "Even"),
+    (r"\text{(C)}", "C"),
+    ("Maria", r"\text{Maria}"),
     (r"5\sqrt7", r"5\sqrt{7}"),
-    (r"\frac{\pi}{2}", r"\frac\pi2"), (r"\sqrt{8}", r"2\sqrt{2}"), ("(1,2)", "( 1, 2 )"), (r"\{1,2\}", r"\{2,1\}"),
-    ("x^2+2x+1", "(x+1)^2"), ("[0,1)", r"\left[0,1\right)"), ("5", "x=5"), ("3", r"\sqrt{9}"),
+    (r"\frac{\pi}{2}", r"\frac\pi2"),
+    (r"\sqrt{8}", r"2\sqrt{2}"),
+    ("(1,2)", "( 1, 2 )"),
+    (r"\{1,2\}", r"\{2,1\}"),
+    ("x^2+2x+1", "(x+1)^2"),
+    ("[0,1)", r"\left[0,1\right)"),
+    ("5", "x=5"),
+    ("3", r"\sqrt{9}"),
     (r"\begin{pmatrix} 1 \\ 2 \end{pmatrix}", r"\begin{pmatrix}1\\2\end{pmatrix}"),
 ]
 DIFFERENT = [
-    ("42", "43"), ("50", r"50\%"), (r"50\%", "50"), (r"\frac13", "0.333"),
-    ("even", "odd"), ("Maria", "Armai"), ("C", "D"), ("3", "-3"), ("(1,2)", "(2,1)"), ("x+1", "x-1"),
-    (r"2\sqrt{2}", r"3\sqrt{2}"), ("12", "1 2"), ("[0,1)", "[0,1]"),
+    ("42", "43"),
+    ("50", r"50\%"),
+    (r"50\%", "50"),
+    (r"\frac13", "0.333"),
+    ("even", "odd"),
+    ("Maria", "Armai"),
+    ("C", "D"),
+    ("3", "-3"),
+    ("(1,2)", "(2,1)"),
+    ("x+1", "x-1"),
+    (r"2\sqrt{2}", r"3\sqrt{2}"),
+    ("12", "1 2"),
+    ("[0,1)", "[0,1]"),
 ]
 
 
@@ -85,9 +115,14 @@ def test_golds_that_hold_nothing_to_compare_are_refused():
 
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
-FLOORS = {   # of how many golds each set accepted at least this many when this was written
-    "math_500.jsonl": 500, "aime_2024.jsonl": 30, "aime_2025.jsonl": 30, "amc_2023.jsonl": 40, "gsm8k_test.jsonl": 1319,
-    "minerva_math.jsonl": 266, "olympiadbench_math_en.jsonl": 672,
+FLOORS = {  # of how many golds each set accepted at least this many when this was written
+    "math_500.jsonl": 500,
+    "aime_2024.jsonl": 30,
+    "aime_2025.jsonl": 30,
+    "amc_2023.jsonl": 40,
+    "gsm8k_test.jsonl": 1319,
+    "minerva_math.jsonl": 266,
+    "olympiadbench_math_en.jsonl": 672,
 }
 
 
@@ -108,15 +143,27 @@ def test_a_power_tower_is_a_timeout_its_worker_is_killed_and_the_next_answer_is_
     assert verify(r"\sqrt{20}", r"2\sqrt{5}") == (True, "graded")
 
 
-@pytest.mark.parametrize("answer", [
-    "{" * 1_000_000, r"\boxed{" * 100_000, "(" * 1_900, r"\frac{" * 300, r"\sqrt{" * 300 + "2" + "}" * 300,
-    "99999999!", "10^{10^{10}}", "1" * 1_999, "9" * 999 + "^" + "9" * 999, "x" + "+x" * 900, r"\begin{pmatrix}" * 100,
-])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "{" * 1_000_000,
+        r"\boxed{" * 100_000,
+        "(" * 1_900,
+        r"\frac{" * 300,
+        r"\sqrt{" * 300 + "2" + "}" * 300,
+        "99999999!",
+        "10^{10^{10}}",
+        "1" * 1_999,
+        "9" * 999 + "^" + "9" * 999,
+        "x" + "+x" * 900,
+        r"\begin{pmatrix}" * 100,
+    ],
+)
 def test_hostile_answers_are_wrong_and_soon_done(answer):
-    verify(r"\sqrt{2}", r"\sqrt{3}")   # the worker's start is not what is timed
+    verify(r"\sqrt{2}", r"\sqrt{3}")  # the worker's start is not what is timed
     start = time.perf_counter()
     assert not verify(r"\sqrt{2}", answer)[0]
-    assert time.perf_counter() - start < 4   # 1 s limit, and a new worker where the last item killed it
+    assert time.perf_counter() - start < 4  # 1 s limit, and a new worker where the last item killed it
 
 
 def test_an_answer_that_is_code_is_not_run(tmp_path):
