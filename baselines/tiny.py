@@ -28,8 +28,8 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from tqdm import tqdm
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from configs.fingerprint import fingerprint
 from configs.schema import TinyCorpus
-from evals.manifest import fingerprint
 from rewards.procedural import in_test_split
 
 END, PAD = 256, 257
@@ -157,10 +157,8 @@ def _rows(
     document: Callable[[np.random.Generator], str], rng: np.random.Generator
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """A batch of documents as token ids and labels, one a row, padded on the right."""
-    lists = [[*document(rng).encode(), END] for _ in range(ROWS)]
-    ids = torch.full((ROWS, max(map(len, lists))), PAD)
-    for row, tokens in enumerate(lists):
-        ids[row, : len(tokens)] = torch.tensor(tokens)
+    rows = [torch.tensor([*document(rng).encode(), END]) for _ in range(ROWS)]
+    ids = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=PAD)
     return ids, ids.masked_fill(ids == PAD, -100)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from configs.errors import UsageError
 
@@ -22,3 +22,14 @@ def run(main: Callable[[], None]) -> int:
         )
         return 130
     return 0
+
+
+def show(title: str, columns: tuple[str, str], rows: Iterable[tuple[str, str]]) -> None:
+    """Print a table of two columns, as wide as the terminal; 130 characters where there is none."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(*columns, title=title)
+    for row in rows:
+        table.add_row(*row)
+    Console(width=None if sys.stdout.isatty() else 130).print(table)

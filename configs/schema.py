@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Reader = Literal["boxed", "answer-tag", "answer-line", "any"]
+Reading = Literal["strict", "lenient"]
 RewardName = Literal["correctness", "format", "random", "inverted"]
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -57,6 +58,11 @@ class Base(Config):
     licence: str
     gated: bool
     sources: Annotated[list[str], Field(min_length=1)]
+
+    @property
+    def suite(self) -> str:
+        """The main audit suite: the first one named."""
+        return self.suites[0]
 
     @model_validator(mode="after")
     def _has_one_origin(self) -> Base:
@@ -114,7 +120,7 @@ class Recipe(Config):
     """
 
     reward: RewardName
-    reading: Literal["strict", "lenient"]
+    reading: Reading
     engine: Literal["transformers", "vllm"]
     audit: AuditPlan
     overlong_cache: int | None = None

@@ -5,27 +5,23 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
 from configs.errors import UsageError
-from configs.schema import Template
+from configs.schema import Reading, Template
 from evals.engine import Request, Rollout, Sampling, TransformersEngine
 from evals.estimate import mean_over_problems
 from evals.forecast import forecast
-from evals.manifest import write_json
 from evals.passk import maj_at_k, pass_at_k, powers_of_two
 from evals.rollouts import RolloutStore
 from rewards.grade import grade
 from rewards.suites import ProblemSet
 from rewards.types import STATUSES, Problem, Verdict
 from rewards.verify import VERIFIER_VERSION
-
-Reading = Literal["strict", "lenient"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,9 +60,7 @@ class AuditSpec:
         }
 
 
-def both_readings(
-    problem: Problem, completion: str, template: Template, reading: Reading
-) -> tuple[Verdict, Verdict]:
+def both_readings(problem: Problem, completion: str, template: Template, reading: Reading) -> tuple[Verdict, Verdict]:
     """The verdict by `reading`, which counts, and the one by the lenient reading, which is kept beside it."""
     verdict = grade(problem, completion, template, reading=reading)
     lenient = verdict if reading == "lenient" else grade(problem, completion, template, reading="lenient")
@@ -76,7 +70,7 @@ def both_readings(
 def as_row(rollout: Rollout, verdict: Verdict, lenient: Verdict) -> dict[str, Any]:
     """A rollout and its verdicts as they are kept; `reward` and `step` are for training to fill in."""
     return {
-        **{field: getattr(rollout, field) for field in Rollout.__dataclass_fields__},
+        **asdict(rollout),
         "answer": verdict.answer,
         "correct": verdict.correct,
         "status": verdict.status,
@@ -99,16 +93,15 @@ def run_audit(
     Raises UsageError, before anything is drawn, when a prompt does not fit the context.
     """
     by_id = {problem.id: problem for problem in spec.suite.problems}
+    prompts = {problem.id: spec.template.ask(problem.question) for problem in spec.suite.problems}
     done = {(row["problem_id"], row["sample"]) for row in store.rows(["problem_id", "sample"])}
     requests = [
-        Request(problem_id=problem.id, sample=sample, prompt=spec.template.ask(problem.question))
-        for problem in spec.suite.problems
+        Request(problem_id=id, sample=sample, prompt=prompt)
+        for id, prompt in prompts.items()
         for sample in range(spec.samples)
-        if (problem.id, sample) not in done
+        if (id, sample) not in done
     ]
-    engine.check_fits(
-        [spec.template.ask(problem.question) for problem in spec.suite.problems], spec.sampling.max_tokens
-    )
+    engine.check_fits(list(prompts.values()), spec.sampling.max_tokens)
     batches = list(engine.batches(requests, spec.sampling.max_tokens))
     total = len(done) + len(requests)
     label = f"{spec.base} step {spec.step} on {spec.suite.name}"
@@ -129,7 +122,8 @@ def summarise(spec: AuditSpec, store: RolloutStore) -> dict[str, Any]:
     A problem whose gold its own verifier rejects is listed and left out of every rate.
     """
     kept: dict[str, list[dict[str, Any]]] = {problem.id: [] for problem in spec.suite.problems}
-    for row in store.rows():
+    columns = ["problem_id", "answer", "correct", "lenient_correct", "status", "finish", "completion_tokens", "logprob"]
+    for row in store.rows(columns):
         kept[row["problem_id"]].append(row)
     missing = [id for id, rows in kept.items() if len(rows) != spec.samples]
     if missing:
@@ -137,7 +131,7 @@ def summarise(spec: AuditSpec, store: RolloutStore) -> dict[str, Any]:
     everything = [row for rows in kept.values() for row in rows]
     scored = {id: rows for id, rows in kept.items() if id not in spec.suite.bad_gold}
 
-    def per_problem(field: str, value: Any = True) -> np.ndarray:
+    def per_problem(field: str, value: str) -> np.ndarray:
         return np.array([np.mean([row[field] == value for row in rows]) for rows in scored.values()])
 
     counts = {
@@ -179,11 +173,6 @@ def summarise(spec: AuditSpec, store: RolloutStore) -> dict[str, Any]:
             for (id, rows), strict, lenient in zip(scored.items(), counts["strict"], counts["lenient"], strict=True)
         ],
     }
-
-
-def save_audit(path: Path, audit: dict[str, Any]) -> None:
-    """Write audit.json whole."""
-    write_json(path, audit)
 
 
 def audit_table(audit: dict[str, Any]) -> Sequence[tuple[str, str]]:

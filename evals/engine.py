@@ -100,13 +100,9 @@ class TransformersEngine:
             flags[: len(texts)] = torch.tensor([not endings.isdisjoint(text) for text in texts])
         return flags
 
-    def context_length(self) -> int | None:
-        """Positions the model has, in tokens; None where its config does not say."""
-        return getattr(self.model.config, "max_position_embeddings", None)
-
     def check_fits(self, prompts: Sequence[str], max_tokens: int) -> None:
         """Raises UsageError when the longest prompt and `max_tokens` new tokens exceed the context."""
-        context = self.context_length()
+        context = getattr(self.model.config, "max_position_embeddings", None)
         longest = max(len(ids) for ids in self.tokenizer(list(prompts))["input_ids"])
         if context and longest + max_tokens > context:
             raise UsageError(
@@ -116,20 +112,22 @@ class TransformersEngine:
 
     def batches(self, requests: Sequence[Request], max_tokens: int) -> Iterator[list[Request]]:
         """Cut requests, in order, into batches that fit `batch_tokens`."""
-        lengths: dict[str, int] = {}
-        batch: list[Request] = []
-        longest = 0
-        for request in requests:
-            if request.prompt not in lengths:
-                lengths[request.prompt] = len(self.tokenizer(request.prompt)["input_ids"])
-            width = max(longest, lengths[request.prompt])
-            if batch and (len(batch) + 1) * (width + max_tokens) > self.batch_tokens:
-                yield batch
-                batch, width = [], lengths[request.prompt]
-            batch.append(request)
-            longest = width
-        if batch:
-            yield batch
+        prompts = list(dict.fromkeys(request.prompt for request in requests))
+        tokens = self.tokenizer(prompts)["input_ids"] if prompts else []
+        lengths = dict(zip(prompts, map(len, tokens), strict=True))
+        for part in self.cuts([lengths[request.prompt] for request in requests], max_tokens):
+            yield list(requests[part])
+
+    def cuts(self, lengths: Sequence[int], max_tokens: int) -> Iterator[slice]:
+        """Slices of prompts of these lengths, in order, that each fit `batch_tokens`; one prompt at least."""
+        start = longest = 0
+        for place, length in enumerate(lengths):
+            longest = max(longest, length)
+            if place > start and (place + 1 - start) * (longest + max_tokens) > self.batch_tokens:
+                yield slice(start, place)
+                start, longest = place, length
+        if start < len(lengths):
+            yield slice(start, len(lengths))
 
     def sample(self, requests: Sequence[Request], sampling: Sampling) -> list[Rollout]:
         """Draw one completion per request, in order, as one batch."""
@@ -159,11 +157,8 @@ class TransformersEngine:
         rows = len(prompts)
         noise_BT = torch.from_numpy(np.stack([uniforms(sampling.seed, one, sampling.max_tokens) for one in identities]))
         noise_BT = noise_BT.to(device)
-        mask = torch.zeros((rows, width + sampling.max_tokens), dtype=torch.long)
-        for row, ids in enumerate(prompts):
-            mask[row, width - len(ids) :] = 1
-        mask = mask.to(device)
-        logits_BV, cache = self._prefill(prompts, width)
+        logits_BV, cache, asked_BT = self._prefill(prompts, width)
+        mask_BT = torch.nn.functional.pad(asked_BT, (0, sampling.max_tokens), value=1)
 
         tokens_BT = torch.zeros((rows, sampling.max_tokens), dtype=torch.long, device=device)
         logprobs_BT = torch.zeros((rows, sampling.max_tokens), device=device)
@@ -190,7 +185,7 @@ class TransformersEngine:
                 cache.batch_select_indices(keep)
             if t + 1 == sampling.max_tokens:
                 break
-            logits_BV, cache = self._forward(token_B[:, None], mask[alive, : width + t + 1], cache)
+            logits_BV, cache = self._forward(token_B[:, None], mask_BT[alive, : width + t + 1], cache)
         lists, logprobs = tokens_BT.tolist(), logprobs_BT.tolist()
         return [
             Drawn(
@@ -201,21 +196,21 @@ class TransformersEngine:
             for row in range(rows)
         ]
 
-    def _prefill(self, prompts: Sequence[list[int]], width: int) -> tuple[torch.Tensor, Any]:
-        """Run each different prompt once and copy its cache to all rows that share it."""
+    def _prefill(self, prompts: Sequence[list[int]], width: int) -> tuple[torch.Tensor, Any, torch.Tensor]:
+        """Run each different prompt once; logits, cache and mask are then copied to all rows that share it."""
         place: dict[tuple[int, ...], int] = {}
         row_to_unique = [place.setdefault(tuple(ids), len(place)) for ids in prompts]
-        ids_BT = torch.full((len(place), width), self.tokenizer.pad_token_id)
+        ids_BT = torch.full((len(place), width), self.tokenizer.pad_token_id, device=self.model.device)
         mask_BT = torch.zeros_like(ids_BT)
-        for unique, row in zip(place, range(len(place)), strict=True):
+        for row, unique in enumerate(place):
             ids_BT[row, width - len(unique) :] = torch.tensor(unique)
             mask_BT[row, width - len(unique) :] = 1
-        logits_BV, cache = self._forward(ids_BT.to(self.model.device), mask_BT.to(self.model.device), None)
+        logits_BV, cache = self._forward(ids_BT, mask_BT, None)
         if len(place) < len(prompts):
             index = torch.tensor(row_to_unique, device=self.model.device)
             cache.batch_select_indices(index)
-            logits_BV = logits_BV[index]
-        return logits_BV, cache
+            logits_BV, mask_BT = logits_BV[index], mask_BT[index]
+        return logits_BV, cache, mask_BT
 
     def _forward(self, ids_BT: torch.Tensor, mask_BT: torch.Tensor, cache: Any) -> tuple[torch.Tensor, Any]:
         """Logits after the last token of each row, and the cache with `ids_BT` in it."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import platform
@@ -20,11 +19,6 @@ import psutil
 from configs.errors import UsageError
 
 PACKAGES = ("torch", "transformers", "trl", "peft", "vllm", "accelerate", "datasets", "math-verify")
-
-
-def fingerprint(content: Any) -> str:
-    """16 hex digits that change when the content does."""
-    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -72,8 +66,8 @@ def hardware() -> dict[str, Any]:
     return found
 
 
-def claim(folder: Path, settings: dict[str, Any], *, resume: bool | None) -> bool:
-    """Whether `folder` holds this very run already (True) or is free (False).
+def claim(folder: Path, settings: dict[str, Any], *, resume: bool | None) -> None:
+    """Make sure that `folder` is free, or holds this very run and may go on.
 
     `resume` None goes on with an unfinished run of the same settings without being asked; False refuses to.
     Raises UsageError when the folder holds another run, or other files.
@@ -82,7 +76,7 @@ def claim(folder: Path, settings: dict[str, Any], *, resume: bool | None) -> boo
     if not path.is_file():
         if folder.is_dir() and any(not item.name.startswith(".") for item in folder.iterdir()):
             raise UsageError(f"{folder} holds files that are no run; choose another --out")
-        return False
+        return
     kept = json.loads(path.read_text(encoding="utf-8"))
     now = json.loads(json.dumps(settings, default=str))
     if kept["settings"] != now:
@@ -92,7 +86,6 @@ def claim(folder: Path, settings: dict[str, Any], *, resume: bool | None) -> boo
         raise UsageError(f"{folder} holds another run (it differs in {', '.join(changed)}); choose another --out")
     if resume is False:
         raise UsageError(f"{folder} holds this run already ({kept['status']}); add --resume, or choose another --out")
-    return True
 
 
 @contextmanager

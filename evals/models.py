@@ -39,7 +39,8 @@ def load_base(
     Raises UsageError when the model is gated, not reachable or not there.
     """
     device = default_device()
-    kind = {"auto": torch.bfloat16 if device.type == "cuda" else torch.float32}.get(dtype) or getattr(torch, dtype)
+    automatic = "bfloat16" if device.type == "cuda" else "float32"
+    kind = getattr(torch, automatic if dtype == "auto" else dtype)
     where: dict[str, Any] = {"revision": revision} if revision else {}
     path = Path(origin)
     gguf = path.suffix == ".gguf"
@@ -62,10 +63,8 @@ def load_base(
         ) from error
     if gguf:
         _mend_gguf(model, tokenizer, path)
-    stops = set(stop_token_ids or []) | _as_list(
-        model.generation_config.eos_token_id if model.generation_config else None
-    )
-    stops |= _as_list(model.config.eos_token_id) | _as_list(tokenizer.eos_token_id)
+    stops = set(stop_token_ids or []) | _ids(model.generation_config.eos_token_id if model.generation_config else None)
+    stops |= _ids(model.config.eos_token_id) | _ids(tokenizer.eos_token_id)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     tokenizer.padding_side = "left"
@@ -75,7 +74,7 @@ def load_base(
     return LoadedBase(model=model, tokenizer=tokenizer, stop_token_ids=sorted(known))
 
 
-def _as_list(value: int | list[int] | None) -> set[int]:
+def _ids(value: int | list[int] | None) -> set[int]:
     return set() if value is None else {value} if isinstance(value, int) else set(value)
 
 

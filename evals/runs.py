@@ -10,12 +10,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from configs.errors import UsageError
+from configs.schema import Reading
 from evals.estimate import Estimate
 
 
@@ -60,7 +61,7 @@ class SavedAudit:
     step: int
     suite: SuiteRef
     template: str
-    reading: Literal["strict", "lenient"]
+    reading: Reading
     sampling: Sampling
     verifier: str
     pass_at_k: PassAtK

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import time
-from typing import Literal
 
-from configs.schema import Template
+from configs.schema import Reading, Template
 from rewards.reading import read
 from rewards.types import Problem, Verdict
 from rewards.verify import accepts_itself, verify
 
 
-def grade(problem: Problem, completion: str, template: Template, *, reading: Literal["strict", "lenient"]) -> Verdict:
+def grade(problem: Problem, completion: str, template: Template, *, reading: Reading) -> Verdict:
     """What the checker saw in one completion. A gold that its own verifier rejects makes every verdict `bad_gold`.
 
     `milliseconds` is wall time, a kill and restart of the verifier's process included.

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Literal
 
-from configs.schema import Reader, Template
+from configs.schema import Reader, Reading, Template
 
 END_OF_TURN = (
     "<|im_end|>",
@@ -36,7 +35,7 @@ _VALUE = re.compile(
 _NUMBER = re.compile(r"(?:(?<![0-9A-Za-z)])[+-])?[0-9][0-9,]*(?:\.[0-9]+)?(?:/[0-9]+)?")
 
 
-def read(completion: str, template: Template, reading: Literal["strict", "lenient"]) -> str | None:
+def read(completion: str, template: Template, reading: Reading) -> str | None:
     r"""The answer in a completion, or None when there is none to read.
 
     Strict reads by the template's own contract, and nothing where thinking was opened and never closed. Lenient

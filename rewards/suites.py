@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from configs.errors import UsageError
+from configs.fingerprint import fingerprint
 from configs.load import load_suite
 from configs.schema import HubSuite, Suite
 from rewards.procedural import sums
@@ -30,8 +30,7 @@ class ProblemSet:
     @property
     def fingerprint(self) -> str:
         """First 16 hex digits of a sha256 over ids, questions and answers."""
-        rows = json.dumps([[each.id, each.question, each.answer] for each in self.problems])
-        return hashlib.sha256(rows.encode()).hexdigest()[:16]
+        return fingerprint([[each.id, each.question, each.answer] for each in self.problems])
 
     def first(self, count: int) -> ProblemSet:
         """The first `count` problems as a set of their own. Raises UsageError unless 0 < count."""

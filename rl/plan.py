@@ -95,7 +95,8 @@ class Plan:
         needed = ("max_steps", "per_device_train_batch_size", "num_generations", "max_completion_length")
         wrong = [key for key in needed if not grpo.get(key) or grpo[key] < 1]
         wrong += [key for key in ("gradient_accumulation_steps", "num_iterations") if (grpo.get(key, 1) or 0) < 1]
-        wrong += [key for key in ("steps_per_generation",) if grpo.get(key) is not None and grpo[key] < 1]
+        if grpo.get("steps_per_generation") is not None and grpo["steps_per_generation"] < 1:
+            wrong.append("steps_per_generation")
         if wrong:
             raise UsageError(f"grpo.{wrong[0]} must be 1 or more, not {grpo.get(wrong[0])}; change it with --set")
         if not grpo.get("temperature") or grpo["temperature"] < 0:
@@ -162,6 +163,11 @@ class Plan:
             "seed": self.seed,
             "processes": self.processes,
         }
+
+
+def rank() -> int:
+    """Place of this process among all of the launch, as accelerate and torchrun announce it."""
+    return int(os.environ.get("RANK", "0"))
 
 
 def processes() -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import time
 from collections.abc import Callable
@@ -22,28 +21,22 @@ from transformers import PrinterCallback, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 
 from configs.errors import UsageError
-from evals.audit import AuditSpec, as_row, both_readings, run_audit, save_audit
+from evals.audit import AuditSpec, as_row, both_readings, run_audit
 from evals.engine import Rollout, Sampling, TransformersEngine
-from evals.manifest import open_run
+from evals.manifest import open_run, write_json
 from evals.models import LoadedBase, load_base
 from evals.rollouts import RolloutStore
 from rewards.functions import REWARDS, sample_rng
 from rewards.suites import ProblemSet
 from rewards.types import STATUSES, Problem
 from rewards.verify import VERIFIER_VERSION
-from rl.plan import Plan
+from rl.plan import Plan, rank
 
-SIGNAL_SEED = 1_000_003
+TRAINING_SEEDS = 1_000_003
 """Offset of the seeds of training rollouts from those of audits, so that no sample is drawn twice."""
-
 
 LONGEST_WAIT = timedelta(hours=12)
 """How long other processes wait while the first one audits."""
-
-
-def rank() -> int:
-    """Place of this process among all of the launch, as accelerate and torchrun announce it."""
-    return int(os.environ.get("RANK", "0"))
 
 
 class Clock:
@@ -75,11 +68,10 @@ class Rollouts:
         began = time.perf_counter()
         ids = self.engine.tokenizer(prompts)["input_ids"]
         here = f"train|{trainer.state.global_step}|{self.rank}"
+        identities = [f"{here}|{place}" for place in range(len(ids))]
         drawn = []
-        rows = max(1, self.engine.batch_tokens // (max(map(len, ids)) + self.sampling.max_tokens))
-        for start in range(0, len(ids), rows):
-            chunk = ids[start : start + rows]
-            drawn += self.engine.draw(chunk, [f"{here}|{start + i}" for i in range(len(chunk))], self.sampling)
+        for part in self.engine.cuts([len(one) for one in ids], self.sampling.max_tokens):
+            drawn += self.engine.draw(ids[part], identities[part], self.sampling)
         self.clock.add("rollout", began)
         return {
             "prompt_ids": ids,
@@ -184,7 +176,7 @@ def training_sampling(plan: Plan) -> Sampling:
         temperature=float(grpo["temperature"]),
         top_p=float(grpo["top_p"]),
         max_tokens=int(grpo["max_completion_length"]),
-        seed=SIGNAL_SEED + plan.seed,
+        seed=TRAINING_SEEDS + plan.seed,
     )
 
 
@@ -240,7 +232,7 @@ def train(plan: Plan, suite: ProblemSet, train_suite: ProblemSet, *, resume: boo
         "groups_per_step": plan.prompts_per_rollout,
         "training_rollouts": plan.rollouts,
     }
-    if plan.processes > 1:   # named before TRL does, as its 10 to 30 minutes would end an audit that others wait for
+    if plan.processes > 1:  # named before TRL does, as its 10 to 30 minutes would end an audit that others wait for
         PartialState(cpu=not torch.cuda.is_available(), timeout=LONGEST_WAIT)
     first = rank() == 0
     with open_run(plan.out, "grpo", plan.settings(), facts) if first else nullcontext({"split": {}}) as manifest:
@@ -293,7 +285,7 @@ class _Run:
         began = time.perf_counter()
         before = {kind: self.clock.split.get(kind, 0.0) for kind in ("rollout", "grading", "audit")}
         if checkpoint and step >= int(plan.recipe.grpo["max_steps"]):
-            trainer._load_from_checkpoint(str(checkpoint))   # train() would take one step beyond the last
+            trainer._load_from_checkpoint(str(checkpoint))  # train() would take one step beyond the last
         else:
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         elsewhere = sum(self.clock.split.get(kind, 0.0) - seconds for kind, seconds in before.items())
@@ -320,19 +312,21 @@ class _Run:
 
     def audit(self, name: str, step: int, suite: ProblemSet, samples: int) -> None:
         """Run or finish one audit of the model as it is now; its rollouts stay in rollouts/audit-NAME."""
-        began = time.perf_counter()
-        spec = self._spec(step, suite, samples)
-        store = RolloutStore(self.plan.out / "rollouts" / f"audit-{name}")
         target = self.plan.out / f"audit-{name}.json"
         if target.is_file():
             return
-        save_audit(target, run_audit(self.engine, spec, store))
+        began = time.perf_counter()
+        spec = self._spec(step, suite, samples)
+        store = RolloutStore(self.plan.out / "rollouts" / f"audit-{name}")
+        write_json(target, run_audit(self.engine, spec, store))
         self.clock.add("audit", began)
 
     def measure(self, step: int) -> None:
         """Held-out pass@1 now, on the first problems of the suite, into heldout.jsonl; once a step, resumed or not."""
         path = self.plan.out / "heldout.jsonl"
-        if path.is_file() and step in {json.loads(line)["step"] for line in path.read_text(encoding="utf-8").splitlines()}:
+        if path.is_file() and step in {
+            json.loads(line)["step"] for line in path.read_text(encoding="utf-8").splitlines()
+        }:
             return
         began = time.perf_counter()
         audit = self.plan.recipe.audit
@@ -373,9 +367,6 @@ class _Run:
     def _config(self) -> GRPOConfig:
         plan = self.plan
         vllm = plan.recipe.engine == "vllm"
-        stops: dict[str, Any] = (
-            {"stop": plan.template.stop, "include_stop_str_in_output": True} if plan.template.stop else {}
-        )
         defaults: dict[str, Any] = {
             "output_dir": str(plan.out / "checkpoints"),
             "seed": plan.seed,
@@ -389,8 +380,8 @@ class _Run:
             "use_vllm": vllm,
         }
         if vllm:
-            stop_ids = {"stop_token_ids": self.loaded.stop_token_ids}
-            defaults["generation_kwargs"] = {**stops, **stop_ids}
+            stops = {"stop": plan.template.stop, "include_stop_str_in_output": True} if plan.template.stop else {}
+            defaults["generation_kwargs"] = {**stops, "stop_token_ids": self.loaded.stop_token_ids}
         return GRPOConfig(**{**defaults, **plan.recipe.grpo})
 
     def _lora(self) -> Any:

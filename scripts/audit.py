@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from configs.cli import run
+from configs.cli import run, show
 from configs.errors import UsageError
 
 
@@ -44,7 +44,7 @@ def main() -> None:
         raise UsageError("--temperature takes 0 or more, --top-p more than 0 and at most 1")
     base = find_base(args.base, seed=args.seed)
     template = load_template(base.default("template", args.template))
-    asked = args.suite or (base.known.suites[0] if base.known else base.default("suite", None))
+    asked = base.default("suite", args.suite)
     suite = load_problems(asked)
     if args.limit is not None:
         suite = suite.first(args.limit)
@@ -53,7 +53,7 @@ def main() -> None:
 
     import json
 
-    from evals.manifest import claim, open_run
+    from evals.manifest import claim, open_run, write_json
 
     stem = Path(suite.name).stem
     out = args.out or Path("runs/audits") / f"{base.name}-{stem}-{template.name}"
@@ -77,7 +77,7 @@ def main() -> None:
 
     from transformers.utils import logging
 
-    from evals.audit import AuditSpec, audit_table, run_audit, save_audit
+    from evals.audit import AuditSpec, audit_table, run_audit
     from evals.engine import Sampling, TransformersEngine
     from evals.models import load_base as load_weights
     from evals.rollouts import RolloutStore
@@ -108,20 +108,15 @@ def main() -> None:
     )
     with open_run(out, "audit", settings, facts) as manifest:
         audit = run_audit(engine, spec, RolloutStore(out / "rollouts"))
-        save_audit(out / "audit.json", audit)
+        write_json(out / "audit.json", audit)
         manifest["split"] = {"audit": round(time.perf_counter() - began, 2)}
 
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(
-        "measure", "value (95% interval over problems)", title=f"{base.name} on {suite.name}, template {template.name}"
-    )
-    for row in audit_table(audit):
-        table.add_row(*row)
-    Console(width=None if sys.stdout.isatty() else 110).print(table)
+    title = f"{base.name} on {suite.name}, template {template.name}"
+    show(title, ("measure", "value (95% interval over problems)"), audit_table(audit))
     print(json.dumps({"rollouts": len(audit["problems"]) * args.samples, "out": str(out / "audit.json")}))
-    rest = "" if base.known else f" --recipe dr-grpo --template {template.name} --suite TRAIN.jsonl --eval-suite {asked}"
+    rest = (
+        "" if base.known else f" --recipe dr-grpo --template {template.name} --suite TRAIN.jsonl --eval-suite {asked}"
+    )
     print(f"next: python scripts/grpo.py --base {args.base}{rest} --dry-run")
 
 

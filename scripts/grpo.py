@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
-from configs.cli import run
+from configs.cli import run, show
 from configs.errors import UsageError
 
 
@@ -43,7 +42,7 @@ def main() -> None:
     from configs.overrides import LORA, apply_overrides
     from evals.manifest import claim
     from rewards.suites import load_problems
-    from rl.plan import Plan, processes
+    from rl.plan import Plan, processes, rank
 
     base = find_base(args.base, seed=args.seed)
     recipe = load_recipe(base.default("recipe", args.recipe))
@@ -52,7 +51,7 @@ def main() -> None:
     recipe = apply_overrides(recipe, args.settings)
     template = load_template(base.default("template", args.template))
     train_name = base.default("train_suite", args.suite)
-    eval_name = args.eval_suite or (base.known.suites[0] if base.known else train_name)
+    eval_name = args.eval_suite or (base.known.suite if base.known else train_name)
     plan = Plan(
         base=base.name,
         origin=base.origin,
@@ -70,13 +69,7 @@ def main() -> None:
     )
     plan.check()
     if args.dry_run:
-        from rich.console import Console
-        from rich.table import Table
-
-        table = Table("what", "plan", title=f"{plan.base}: nothing was loaded")
-        for row in plan.rows():
-            table.add_row(*row)
-        Console(width=None if sys.stdout.isatty() else 130).print(table)
+        show(f"{plan.base}: nothing was loaded", ("what", "plan"), plan.rows())
         return
     if recipe.engine == "vllm":
         import importlib.util
@@ -85,7 +78,7 @@ def main() -> None:
             raise UsageError(
                 "recipe asks for vllm, which is not installed: pip install -e '.[vllm]', or --set engine=transformers"
             )
-    if os.environ.get("RANK", "0") == "0":  # the first of several processes owns the folder
+    if rank() == 0:  # the first of several processes owns the folder
         claim(plan.out, plan.settings(), resume=args.resume)
     train_suite, suite = load_problems(train_name), load_problems(eval_name)
     overlap = {one.question for one in suite.problems} & {one.question for one in train_suite.problems}

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -35,7 +35,7 @@ class Job:
     began: float = 0.0
     seconds: float = 0.0
     failed: bool = False
-    done: bool = field(default=False)
+    done: bool = False
 
     def start(self) -> None:
         """One thread each: a tiny model gains nothing from a second, and two busy pairs slow one another."""
@@ -115,8 +115,9 @@ def plan_jobs(bases: list[str], recipe: str, seeds: list[int], out: Path) -> lis
 
 def finished(folder: Path) -> bool:
     """Whether a run of this folder was completed before."""
-    path = folder / "manifest.json"
-    return path.is_file() and json.loads(path.read_text(encoding="utf-8"))["status"] == "finished"
+    from evals.runs import load_manifest
+
+    return (folder / "manifest.json").is_file() and load_manifest(folder).status == "finished"
 
 
 def run_jobs(jobs: list[Job], slots: int) -> Iterator[tuple[Job, float]]:
@@ -162,11 +163,12 @@ def _memory() -> float:
 
 def split_of(jobs: list[Job], folders: list[Path]) -> dict[str, float]:
     """Seconds by kind of work, summed over processes: pretraining from the jobs, the rest from the runs' manifests."""
+    from evals.runs import load_run
+
     split = {"pretraining": sum(job.seconds for job in jobs if job.name.startswith("pretrain"))}
     busy = 0.0
     for folder in folders:
-        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-        for kind, seconds in manifest["split"].items():
+        for kind, seconds in load_run(folder).manifest.split.items():
             split[kind] = split.get(kind, 0.0) + seconds
             busy += seconds
     trained = sum(job.seconds for job in jobs if job.name.startswith("grpo"))
@@ -197,7 +199,7 @@ def main() -> None:
     print(f"{study.question}\n{len(jobs)} jobs, {args.jobs} at a time; logs in {out / 'logs'}", flush=True)
     began, peak = time.perf_counter(), 0.0
     for job, memory in run_jobs(jobs, args.jobs):
-        peak = max(peak, memory)
+        peak = memory
         print(f"{'FAILED' if job.failed else 'done'}  {job.name}  {job.seconds:.0f} s", flush=True)
     failed = [job for job in jobs if job.failed]
     for job in failed:

@@ -13,10 +13,28 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
+if TYPE_CHECKING:
+    from transformers import LlamaForCausalLM
+
 ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def model() -> LlamaForCausalLM:
+    """A random Llama whose next-token distributions are far from flat."""
+    import torch
+    from transformers import LlamaForCausalLM
+
+    from baselines.tiny import architecture
+
+    torch.manual_seed(0)
+    config = architecture()
+    config.initializer_range = 0.15
+    return LlamaForCausalLM(config).eval()
 
 
 @pytest.fixture(scope="session")

@@ -14,22 +14,13 @@ import torch
 from scipy.stats import chisquare
 from transformers import AutoModelForCausalLM, LlamaForCausalLM
 
-from baselines.tiny import architecture, tokenizer
+from baselines.tiny import tokenizer
 from configs.errors import UsageError
 from evals.engine import Drawn, Request, Sampling, TransformersEngine
 
 PROMPTS = ["a", "Question: 123+456=?\nAnswer:", "12+", "the same text again", "x" * 40, "the same text again"]
 GREEDY = Sampling(temperature=0, top_p=1.0, max_tokens=24, seed=0)
 PLAIN = Sampling(temperature=1.0, top_p=1.0, max_tokens=24, seed=7)
-
-
-@pytest.fixture(scope="module")
-def model() -> LlamaForCausalLM:
-    """A random Llama whose next-token distributions are far from flat."""
-    torch.manual_seed(0)
-    config = architecture()
-    config.initializer_range = 0.15
-    return LlamaForCausalLM(config).eval()
 
 
 def engine_of(model: Any, *, stops: tuple[int, ...] = (256,), strings: tuple[str, ...] = ()) -> TransformersEngine:

@@ -14,10 +14,9 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-import torch
 from transformers import LlamaForCausalLM
 
-from baselines.tiny import architecture, tokenizer
+from baselines.tiny import tokenizer
 from configs.errors import UsageError
 from configs.load import load_recipe, load_template
 from evals.audit import AuditSpec, audit_table, graded_row, run_audit
@@ -49,14 +48,6 @@ class Fragile(TransformersEngine):
             raise KilledError
         self.batches_left -= 1
         return super().sample(requests, sampling)
-
-
-@pytest.fixture(scope="module")
-def model() -> LlamaForCausalLM:
-    torch.manual_seed(0)
-    config = architecture()
-    config.initializer_range = 0.15
-    return LlamaForCausalLM(config).eval()
 
 
 def engine_of(model: LlamaForCausalLM, batches_left: int = 10**9) -> Fragile:
