@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -67,11 +68,14 @@ class Job:
 
 
 def plan_jobs(bases: list[str], recipe: str, seeds: list[int], out: Path) -> list[Job]:
-    """Pretraining first, bases that share a trunk one after the other has made it; then one training each."""
+    """What is not finished yet: pretraining, bases that share a trunk after the first has made it; then training."""
     jobs: list[Job] = []
     for seed in seeds:
         trunk_of: dict[float, str] = {}
         for base in bases:
+            folder = out / f"{base}-s{seed}"
+            if finished(folder):
+                continue
             needs = []
             if corpus := load_base(base).corpus:
                 name = f"pretrain {base} s{seed}"
@@ -86,7 +90,6 @@ def plan_jobs(bases: list[str], recipe: str, seeds: list[int], out: Path) -> lis
                     )
                 )
                 needs = [name]
-            folder = out / f"{base}-s{seed}"
             command = [
                 str(HERE / "grpo.py"),
                 "--base",
@@ -161,11 +164,12 @@ def _memory() -> float:
     return total
 
 
-def split_of(jobs: list[Job], folders: list[Path]) -> dict[str, float]:
+def split_of(jobs: list[Job]) -> dict[str, float]:
     """Seconds by kind of work, summed over processes: pretraining from the jobs, the rest from the runs' manifests."""
     from evals.runs import load_run
 
     split = {"pretraining": sum(job.seconds for job in jobs if job.name.startswith("pretrain"))}
+    folders = [job.progress.parent for job in jobs if job.progress and not job.failed]
     busy = 0.0
     for folder in folders:
         for kind, seconds in load_run(folder).manifest.split.items():
@@ -191,11 +195,7 @@ def main() -> None:
     if args.jobs < 1:
         raise UsageError("--jobs takes 1 or more")
     folders = [out / f"{base}-s{seed}" for base in study.bases for seed in seeds]
-    jobs = [
-        job
-        for job in plan_jobs(list(study.bases), study.recipe, seeds, out)
-        if not (job.progress and finished(job.progress.parent))
-    ]
+    jobs = plan_jobs(list(study.bases), study.recipe, seeds, out)
     print(f"{study.question}\n{len(jobs)} jobs, {args.jobs} at a time; logs in {out / 'logs'}", flush=True)
     began, peak = time.perf_counter(), 0.0
     for job, memory in run_jobs(jobs, args.jobs):
@@ -210,8 +210,9 @@ def main() -> None:
             f"no run of {study.name} finished; read the logs in {out / 'logs'}, then type the same command again"
         )
     compared = time.perf_counter()
+    shutil.rmtree(out / "compare", ignore_errors=True)  # it is of fewer runs when seeds were added or a run was mended
     code = subprocess.run([sys.executable, str(HERE / "compare.py"), *whole, "--out", str(out / "compare")]).returncode
-    split = split_of(jobs, [Path(folder) for folder in whole])
+    split = split_of(jobs)
     split["report"] = time.perf_counter() - compared
     wall = time.perf_counter() - began
     parts = ", ".join(f"{kind} {seconds:.0f}" for kind, seconds in split.items())
