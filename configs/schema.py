@@ -156,6 +156,8 @@ class Suite(Config):
     hub: HubSuite | None = None
     procedural: ProceduralSuite | None = None
     answer: Literal["as-is", "after-hashes", "first-of-list"] = "as-is"
+    form: Literal["any", "final", "aime"] = "any"
+    """What a right answer must look like beside being equal: see rewards/verify.py."""
     source: str
 
     @model_validator(mode="after")

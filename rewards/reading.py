@@ -6,7 +6,7 @@ Every step is linear in the length of the text: a completion is written by somet
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from configs.schema import Reader, Reading, Template
 
@@ -18,15 +18,21 @@ END_OF_TURN = (
     "</s>",
     "<end_of_turn>",
     "<eos>",
+    "<|end|>",
+    "<｜end▁of▁sentence｜>",
     "<|im_start|>",
 )
 # A base that does not stop asks itself the next question.
-RUN_ON = ("\nQuestion:", "\nProblem:", "\nUser:", "\nHuman:", "\nuser\n")
+RUN_ON = ("\nQuestion:", "\nQ:", "\nProblem:", "\nUser:", "\nHuman:", "\nuser\n")
 
-_BRACES = re.compile(
-    r"\\(?:boxed|fbox)\s*(?:(?P<box>\{)|(?P<bare>[+-]?[0-9][0-9.,/]*))"
-    r"|\\[{}]|(?P<brace>[{}])"  # \{ and \} are printed, so they open and close nothing
+_BOX = re.compile(
+    r"\\(?:boxed|fbox|framebox)(?![a-zA-Z])\s*(?:\[[^\]\n]{0,20}\]\s*)*(?:(?P<box>\{)|(?P<bare>[+-]?[0-9][0-9.,/]*))"
 )
+_BRACES = re.compile(_BOX.pattern + r"|\\[{}]|(?P<brace>[{}])")  # \{ and \} are printed, so they open and close nothing
+_BESIDE = re.compile(  # what may stand between two boxes that are one answer
+    r"(?:[\s,;.$&]|\\(?:quad|qquad|[ ,;()\[\]\\])|\\(?:text|mbox|mathrm)\{\s*,?\s*(?:and|or)\s*\}|and\b|or\b|[a-zA-Z](?:_\{?\d\}?)?\s*=)*"
+)
+FARTHEST = 60  # characters between two boxes that are one answer
 _LINE = re.compile(r"^[ \t*#>]*(?:final )?answer[ \t*]*:(.*)$", re.IGNORECASE | re.MULTILINE)
 _IS = re.compile(r"answer is\b:?", re.IGNORECASE)
 _VALUE = re.compile(
@@ -41,19 +47,39 @@ def read(completion: str, template: Template, reading: Reading) -> str | None:
     Strict reads by the template's own contract, and nothing where thinking was opened and never closed. Lenient
     takes an answer wherever one stands. What follows an end-of-turn token, a stop string or a new question is not read.
     """
-    text = _spoken(_cut(completion, template.stop), opened=template.thinking == "opened", lenient=reading == "lenient")
+    lenient = reading == "lenient"
+    text = spoken(completion, stops=template.stop, opened=template.thinking == "opened", lenient=lenient)
     answer = None if text is None else READERS[template.strict if reading == "strict" else template.lenient](text)
     return answer.strip() or None if answer else None
 
 
-def _cut(text: str, stops: list[str]) -> str:
+def missing(completion: str, template: Template, reading: Reading) -> str:
+    """Why `read` found nothing: thinking_not_closed, only_in_thinking, unfinished_box or no_answer."""
+    text = _cut(completion, template.stop)
+    if reading == "strict" and "</think>" not in text and (template.thinking == "opened" or "<think>" in text):
+        return "thinking_not_closed"
+    thought, closed, said = text.rpartition("</think>")
+    if closed and READERS[template.strict](thought.replace("</answer", "")):
+        return "only_in_thinking"
+    return "unfinished_box" if "\\boxed" in said else "no_answer"
+
+
+def _cut(text: str, stops: Sequence[str]) -> str:
     # A stop string such as </answer> closes the answer and belongs to it; all others stand behind it.
     ends = [at + len(stop) * stop.startswith("</") for stop in stops if (at := text.find(stop)) >= 0]
-    ends += [at for marker in END_OF_TURN + RUN_ON if (at := text.find(marker)) >= 0]
+    if "<" in text:
+        ends += [at for marker in END_OF_TURN if (at := text.find(marker)) >= 0]
+    if "\n" in text:
+        ends += [at for marker in RUN_ON if (at := text.find(marker)) >= 0]
     return text[: min(ends)] if ends else text
 
 
-def _spoken(text: str, *, opened: bool, lenient: bool) -> str | None:
+def spoken(completion: str, *, stops: Sequence[str] = (), opened: bool = False, lenient: bool = False) -> str | None:
+    """What a completion says aloud: up to its end of turn or next question, behind its thinking.
+
+    None where thinking was opened (by the prompt, if `opened`) and never closed, unless `lenient`.
+    """
+    text = _cut(completion, stops)
     _, closed, tail = text.rpartition("</think>")
     if closed:
         return tail.partition("<think>")[0]
@@ -63,25 +89,46 @@ def _spoken(text: str, *, opened: bool, lenient: bool) -> str | None:
 
 
 def boxed(text: str) -> str | None:
-    r"""Content of the last balanced, non-empty \boxed{} or \fbox{}; of nested ones the inner. \boxed 5 counts too.
+    r"""Content of the last balanced, non-empty \boxed{}, \fbox{} or \framebox{}; of nested ones the inner. \boxed 5 counts.
 
-    >>> boxed(r"so \boxed{1}, no: \boxed{\frac{1}{2}} and \boxed{unfinished")
+    Different boxes side by side ("x = \boxed{1} or \boxed{2}") are one answer, "1, 2"; farther apart the last one counts.
+
+    >>> boxed(r"so \boxed{1}, no, the answer must be: \boxed{\frac{1}{2}} and \boxed{unfinished")
     '\\frac{1}{2}'
+    >>> boxed(r"\boxed{1} or \boxed{2}")
+    '1, 2'
     """
-    last, found = -1, None
+    first = text.find("box")
+    if first < 0:
+        return None
+    if (
+        text.startswith("ed{", first + 3) and text.find("box", first + 3) < 0
+    ):  # the usual case: one box, no braces in it
+        content, closed, _ = text[first + 6 :].partition("}")
+        if closed and "{" not in content and "\\" not in content and text[first - 1 : first] == "\\":
+            return content.strip() or None
+    boxes: list[tuple[int, int, str]] = []  # start, end, content, by start: an inner box replaces the one around it
     open_braces: list[tuple[int, int] | None] = []  # where a box starts and its content; None for any other brace
-    for token in _BRACES.finditer(text):
+    for token in _BRACES.finditer(text, max(0, first - len(r"\frame"))):
         if token["box"]:
             open_braces.append((token.start(), token.end()))
         elif token["bare"]:
-            last, found = token.start(), token["bare"].rstrip(".,/")
+            boxes.append((token.start(), token.end(), token["bare"].rstrip(".,/")))
         elif token["brace"] == "{":
             open_braces.append(None)
         elif token["brace"] == "}" and open_braces and (box := open_braces.pop()):
-            content = text[box[1] : token.start()] if box[0] > last else ""
+            content = text[box[1] : token.start()] if not boxes or box[0] > boxes[-1][0] else ""
             if content.strip():
-                last, found = box[0], content
-    return found
+                boxes.append((box[0], token.end(), content))
+    if not boxes:
+        return None
+    together = [boxes[-1]]
+    for box in reversed(boxes[:-1]):
+        if not 0 <= together[-1][0] - box[1] <= FARTHEST or not _BESIDE.fullmatch(text, box[1], together[-1][0]):
+            break
+        together.append(box)
+    contents = list(dict.fromkeys(content.strip() for _, _, content in reversed(together)))
+    return contents[0] if len(contents) == 1 else ", ".join(contents)
 
 
 def answer_tag(text: str) -> str | None:

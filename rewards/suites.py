@@ -15,7 +15,7 @@ from configs.load import load_suite
 from configs.schema import HubSuite, Suite
 from rewards.procedural import sums
 from rewards.types import Problem
-from rewards.verify import accepts_itself
+from rewards.verify import FORMS, accepts_itself
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +44,7 @@ class ProblemSet:
 def load_problems(suite: str) -> ProblemSet:
     """The problems of a suite of configs/suites, or of a file whose path ends in .jsonl.
 
-    A line of a file holds id, problem and answer, and may hold level and source. Raises UsageError with what to type
+    A line of a file holds id, problem and answer, and may hold level, source and form (any, final, aime). Raises UsageError with what to type
     when there is no such suite or file, a line can't be used, the hub can't be reached, or no gold is any good.
     """
     problems = tuple(_from_file(Path(suite)) if suite.endswith(".jsonl") else _from_config(load_suite(suite)))
@@ -86,10 +86,13 @@ def read_rows(path: Path, fields: Iterable[str]) -> Iterable[tuple[int, dict[str
 
 
 def _from_file(path: Path) -> Iterable[Problem]:
-    for _, row in read_rows(path, ("id", "problem", "answer")):
+    for number, row in read_rows(path, ("id", "problem", "answer")):
         level, source = (None if row.get(key) is None else str(row[key]) for key in ("level", "source"))
         question, answer = str(row["problem"]), str(row["answer"])
-        yield Problem(id=str(row["id"]), question=question, answer=answer, level=level, source=source)
+        form = row.get("form", "any")
+        if form not in FORMS:
+            raise UsageError(f"{path}, line {number}: form {form!r} is none of {', '.join(FORMS)}")
+        yield Problem(id=str(row["id"]), question=question, answer=answer, level=level, source=source, form=form)
 
 
 def _from_config(suite: Suite) -> Iterable[Problem]:
@@ -106,6 +109,7 @@ def _from_config(suite: Suite) -> Iterable[Problem]:
                 answer=_gold(row[columns["answer"]], suite),
                 level=str(row[columns["level"]]) if "level" in columns else None,
                 source=hub.id,
+                form=suite.form,
             )
 
 

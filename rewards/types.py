@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-Status = Literal["graded", "no_answer", "unparsable", "timeout", "bad_gold"]
+from rewards.verify import Form
+
+Status = Literal["graded", "no_answer", "unparsable", "bad_gold"]
 STATUSES: tuple[Status, ...] = get_args(Status)
 
 
@@ -18,6 +20,8 @@ class Problem:
     answer: str
     level: str | None = None
     source: str | None = None
+    form: Form = "any"
+    """What a right answer must also look like; see rewards/verify.py."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,4 +32,6 @@ class Verdict:
     """Text that the template read out; None when there was nothing to read."""
     correct: bool
     status: Status
+    reason: str
+    """Why: equal, different, not_in_form; or what kept an answer from being read. docs/verifier.md lists them."""
     milliseconds: float

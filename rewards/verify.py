@@ -1,203 +1,161 @@
-"""Are two written answers the same number, word or expression?
+"""Are two written answers the same number, expression, set, or words?
 
-Plain answers (integers, decimals, fractions, percentages, words: most golds there are) are decided here by exact
-arithmetic, in microseconds. The rest goes to math-verify in one worker process per process, killed when it is over
-its time. No signal is set, so this works in any thread and after a fork.
+Everything is decided here, in this process and thread, without signals, workers or evaluation of what the text says:
+the answer is read into a tree (rewards/latex.py) whose size is bounded, and trees are compared by arithmetic whose cost
+is bounded (rewards/values.py, rewards/equal.py). So there is nothing to time out, and a bomb costs what its length does.
 """
 
 from __future__ import annotations
 
-import atexit
-import json
-import os
 import re
-import subprocess
-import sys
-import threading
-from fractions import Fraction
 from functools import lru_cache
-from multiprocessing.connection import wait
-from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple, get_args
 
-VERIFIER_VERSION = "1"  # goes up with every change that can change a verdict
-LIMIT_SECONDS = 1.0  # wall time of one comparison in the worker
-GOLD_SECONDS = 10.0  # the same for a gold checked against itself when data loads: no model waits, so be patient
-START_SECONDS = 60.0
-LONGEST = 2_000  # characters of an answer that are still read
+from rewards import words
+from rewards.equal import same
+from rewards.form import worked_out
+from rewards.latex import LONGEST, Node, parse
+from rewards.spelling import Unreadable
+from rewards.values import exact
 
-Outcome = tuple[bool, Literal["graded", "unparsable", "timeout"]]
+VERIFIER_VERSION = "2"  # goes up with every change that can change a verdict
 
-_FRAME = re.compile(r"\$\$(.*)\$\$|\$(.*)\$|\\\((.*)\\\)|\\\[(.*)\\\]", re.DOTALL)
-_THOUSANDS = re.compile("(?<=[0-9])(?:\\{,\\}|\\\\,|\\\\ |[,~ \u00a0\u2009\u202f])(?=[0-9]{3}(?![0-9]))")
-_SPACING = re.compile("(?<!\\\\)\\\\[;:, ]|\\\\q?quad(?![a-zA-Z])|[~\u00a0\u2009\u202f]")
-_LOOSE_SPACE = re.compile(r"(?<![A-Za-z0-9])\s+|\s+(?![A-Za-z0-9])")
-_TEXT = re.compile(r"\\(?:text|textbf|textit|textrm|mbox|mathrm|mathbf)\{([^{}]*)\}")
-_WORDS = re.compile(r"[A-Za-z][A-Za-z' -]*")
-_NUMBER = r"(?:[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]+)?|[0-9]+\.?[0-9]*|\.[0-9]+)"
-_RATIONAL = re.compile(
-    rf"(?P<sign>[+-]?)(?:(?P<whole>[0-9]+)?\\frac\{{(?P<over>[+-]?{_NUMBER})\}}\{{(?P<under>{_NUMBER})\}}"
-    rf"|(?P<top>{_NUMBER})(?:/(?P<bottom>{_NUMBER}))?)(?P<percent>\\?%)?"
-)
-_ARGUMENT = r"(\\[a-zA-Z]+|[0-9a-zA-Z])"  # TeX takes one token where braces are left out: \frac34, \sqrt7
-_BRACES = [
-    (re.compile(rf"\\frac\s*{_ARGUMENT}"), r"\\frac{\1}"),
-    (re.compile(rf"\\frac\s*(\{{[^{{}}]*\}})\s*{_ARGUMENT}"), r"\\frac\1{\2}"),
-    (re.compile(rf"\\sqrt\s*{_ARGUMENT}"), r"\\sqrt{\1}"),
-]
+Form = Literal["any", "final", "aime"]
+"""What an answer must look like beside being equal: `final` wants a literal where the gold is one, `aime` 0 to 999."""
+FORMS: tuple[Form, ...] = get_args(Form)
 
 
-def normal(text: str) -> str:
-    """The same answer in one spelling: no frame, no spacing commands, all braces. Nothing is evaluated.
+class Comparison(NamedTuple):
+    """Whether an answer says what the gold says, how that was found, and whether it is worked out as asked."""
 
-    >>> normal(r"$\\dfrac34.$")
-    '\\\\frac{3}{4}'
-    """
-    text = " ".join(text.split()).rstrip(".").strip()
-    if frame := _FRAME.fullmatch(text):
-        text = next(group for group in frame.groups() if group is not None)
-    text = re.sub(r"\\(?:left|right)(?![a-zA-Z])\.?", "", text.replace(r"\$", "").replace("$", "").replace(r"\!", ""))
-    text = re.sub(r"\\[dtc]frac(?![a-zA-Z])", r"\\frac", text).replace("\u2212", "-")
-    text = re.sub(r"\^\s*(?:\\circ|\{\s*\\circ\s*\})$|°$", "", text.strip().rstrip("."))
-    text = _SPACING.sub(" ", _THOUSANDS.sub(",", text))
-    for pattern, braced in _BRACES:
-        text = pattern.sub(braced, text)
-    return _LOOSE_SPACE.sub("", text.strip())
+    correct: bool
+    status: Literal["graded", "unparsable"]
+    reason: str
+    """equal, different or not_in_form; or why nothing could be read: empty, syntax, too_long, too_deep, too_big, undefined."""
 
 
-def rational(text: str) -> Fraction | None:
-    """The exact value of a plain number in normal spelling; None for anything else. A percentage is its hundredth part.
-
-    >>> rational("1,234"), rational(r"-\\frac{1}{2}"), rational("50%")
-    (Fraction(1234, 1), Fraction(-1, 2), Fraction(1, 2))
-    """
-    if not (found := _RATIONAL.fullmatch(text)):
-        return None
-    names = (("over", "top"), ("under", "bottom"))
-    top, bottom = (Fraction((found[one] or found[other] or "1").replace(",", "")) for one, other in names)
-    if bottom == 0 or (found["whole"] and top < 0):
-        return None
-    value = Fraction(found["whole"] or 0) + top / bottom
-    return (-value if found["sign"] == "-" else value) / (100 if found["percent"] else 1)
+_EQUAL = Comparison(True, "graded", "equal")
+_DIFFERENT = Comparison(False, "graded", "different")
+_AIME = re.compile(r"0{0,2}\d{1,3}")
+_LETTERS = re.compile(r"[A-Za-z]{3,}")
 
 
-def _words(text: str, *, bare: bool) -> str | None:
-    """The words of an answer that is text. `bare` also takes words that no text command marks as such."""
-    plain = _TEXT.sub(r"\1", text).strip(" .()\"'")
-    if not _WORDS.fullmatch(plain) or (len(plain) == 1 and not plain.isupper()):
-        return None
-    marked = _TEXT.fullmatch(text) is not None or len(plain) == 1 or len(plain) > 3  # xyz may be a product, even isn't
-    return (plain if len(plain) == 1 else " ".join(plain.lower().split())) if bare or marked else None
+def verify(gold: str, answer: str, *, form: Form = "any") -> Comparison:
+    """Whether `answer` says what `gold` says. Bounded in time by the length of the two; never raises.
 
-
-def plain(gold: str, answer: str) -> bool | None:
-    """Whether two answers in normal spelling are the same, where exact arithmetic or words can tell; None where not."""
-    left, right = rational(gold), rational(answer)
-    if left is not None and right is not None:
-        return left == right
-    if (words := _words(gold, bare=False)) is not None:
-        return words == _words(answer, bare=True)
-    return True if gold == answer else None
-
-
-def verify(gold: str, answer: str) -> Outcome:
-    """Whether `answer` says what `gold` says, and how that was found.
-
-    `unparsable`: longer than 2,000 characters, or neither plain nor LaTeX that math-verify can read. `timeout`: over
-    1 s or 2 GiB. Two plain numbers must be exactly equal: 0.333 is not 1/3, and 50 is not 50% (but 0.5 is).
+    Two plain numbers must be exactly equal: 0.333 is not 1/3, and 50 is not 50% (but 0.5 is). A unit on one side only is
+    no difference. With form "final" a gold that is a literal number wants one, not 2^5+3.
 
     >>> verify(r"\\frac34", "0.75")
-    (True, 'graded')
+    Comparison(correct=True, status='graded', reason='equal')
     """
-    if max(len(gold), len(answer)) > LONGEST or not answer.strip():
-        return False, "unparsable"
-    return _verify(gold, answer)
+    if gold.isascii() and answer.isascii() and gold.isdigit() and answer.isdigit() and len(answer) <= 4:
+        return _EQUAL if int(gold[:LONGEST]) == int(answer) and len(gold) <= LONGEST else _DIFFERENT
+    return _verify(gold, answer, form)
 
 
 @lru_cache(maxsize=65_536)  # a group's completions share few distinct answers
-def _verify(gold: str, answer: str) -> Outcome:
-    gold, answer = normal(gold), normal(answer)
-    same = plain(gold, answer)
-    return _MATH_VERIFY.compare(gold, answer, LIMIT_SECONDS) if same is None else (same, "graded")
+def _verify(gold: str, answer: str, form: Form) -> Comparison:
+    if len(answer) > LONGEST or len(gold) > LONGEST:
+        return Comparison(False, "unparsable", "too_long")
+    if not answer.strip():
+        return Comparison(False, "unparsable", "empty")
+    try:
+        equal = _same(gold, answer)
+    except Unreadable as error:
+        return Comparison(False, "unparsable", error.reason)
+    if equal and not in_form(gold, answer, form):
+        return Comparison(False, "graded", "not_in_form")
+    return _EQUAL if equal else _DIFFERENT
+
+
+def _same(gold: str, answer: str) -> bool:
+    """Whether two texts say the same, by the first reading that fits the gold: time, date, choice, maths, words."""
+    for reading in (words.clock, words.date):
+        if (wanted := reading(gold)) is not None:
+            found = reading(answer)
+            return found is not None and _agree(wanted, found)
+    lettered = words.choice(answer)
+    if len(gold_key := words.key(gold)) == 1 and gold_key.isalpha() and lettered:
+        return gold_key.upper() == lettered[0]
+    if lettered and lettered[1] and not words.choice(gold):
+        answer = lettered[1]
+    if _LETTERS.fullmatch(gold.strip()) and _LETTERS.fullmatch(answer.strip()):
+        return _same_text(gold, answer)  # letters in a row are a word or a name: anagrams differ
+    return _same_maths(gold, answer)
+
+
+def _agree(wanted: tuple[int | str, ...], found: tuple[int | str, ...]) -> bool:
+    # What only one of them says (a.m. or p.m., the year) is no difference.
+    *rest, half = wanted
+    *other, other_half = found
+    return rest == other and (half == other_half or not half or not other_half)
+
+
+def _same_text(gold: str, answer: str) -> bool:
+    return words.key(gold) == words.key(answer)
+
+
+def _same_maths(gold: str, answer: str) -> bool:
+    try:
+        wanted = _tree(gold)
+    except Unreadable:
+        return bool(words.key(gold)) and _same_text(gold, answer) and _same_signs(gold, answer)
+    try:
+        found = _tree(answer)
+    except Unreadable:
+        if wanted.op in ("text", "worded") and _same_text(gold, answer):
+            return True
+        raise
+    if "text" in (wanted.op, found.op) or "worded" in (wanted.op, found.op):
+        return (wanted.op == found.op == "text" and _same_text(gold, answer)) or same(wanted, found)
+    return same(wanted, found)
+
+
+def _same_signs(gold: str, answer: str) -> bool:
+    return re.sub(r"[\s${}]", "", gold).strip(".") == re.sub(r"[\s${}]", "", answer).strip(".")
+
+
+def _tree(text: str) -> Node:
+    number = words.spelled_out(text)
+    return parse(text) if number is None else parse(str(number))
+
+
+def in_form(gold: str, answer: str, form: Form) -> bool:
+    """Whether a right answer is also written as asked.
+
+    "final": it is worked out as far as the gold (see rewards/form.py), so that copying an unevaluated formula out of the
+    question pays nothing. "aime": it is an integer from 0 to 999 in digits.
+    """
+    if form == "any":
+        return True
+    if form == "aime":
+        return _AIME.fullmatch(answer.strip(" $.\n")) is not None
+    try:
+        return worked_out(_tree(gold), _tree(answer))
+    except Unreadable:
+        return True
 
 
 @lru_cache(maxsize=65_536)
 def accepts_itself(gold: str) -> bool:
-    """Whether this gold can be graded against: it is plain, or math-verify parses it and finds it equal to itself.
-
-    Stricter than `verify(gold, gold)`, which is right for any text at all.
-    """
-    if len(gold) > LONGEST or not (text := normal(gold)):
+    """Whether this gold can be graded against: not empty, not too long, balanced, and not worth infinity or nothing."""
+    if len(gold) > LONGEST or not gold.strip() or not verify(gold, gold).correct:
         return False
-    if rational(text) is not None or _words(text, bare=False) is not None:
-        return True
-    return _MATH_VERIFY.compare(text, text, GOLD_SECONDS)[0]
+    try:
+        exact(_tree(gold))
+    except Unreadable as error:
+        if error.reason == "syntax":
+            return _balanced(gold) and any(letter.isalnum() for letter in gold)
+        return error.reason == "too_big"  # 2019! is compared as it is written
+    return True
 
 
-class _MathVerify:
-    """One worker process, started at the first question, replaced after a kill, never shared across a fork."""
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def compare(self, gold: str, answer: str, seconds: float) -> Outcome:
-        """Ask the worker; whatever doesn't come back in time, or ends the worker, is a timeout."""
-        reply = b""
-        with self.lock:
-            try:
-                process = self.process if self.process and self.process.poll() is None else self._start()
-                assert process.stdin
-                process.stdin.write(json.dumps([gold, answer]).encode() + b"\n")
-                reply = self._read(process, seconds)
-            except BrokenPipeError:
-                pass
-            finally:  # after an interrupt too: a late reply must not answer the next question
-                if not reply:
-                    self.stop()
-        return reply == b"1", "unparsable" if reply == b"u" else "graded" if reply else "timeout"
-
-    def _start(self) -> subprocess.Popen[bytes]:
-        # -P keeps this folder off the worker's path: its types.py would stand in for the standard library's.
-        self.stop()
-        self.process = subprocess.Popen(
-            [sys.executable, "-P", str(Path(__file__).with_name("worker.py"))],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            bufsize=0,
-            start_new_session=True,
-        )
-        if self._read(self.process, START_SECONDS) != b"r":
-            raise RuntimeError("the worker of math-verify did not start; try: python -c 'import math_verify'")
-        return self.process
-
-    @staticmethod
-    def _read(process: subprocess.Popen[bytes], seconds: float) -> bytes:
-        assert process.stdout
-        return process.stdout.read(1) or b"" if wait([process.stdout.fileno()], seconds) else b""
-
-    def stop(self) -> None:
-        """Kill the worker, if there is one, and wait until it is gone."""
-        if self.process:
-            self.process.kill()
-            self.process.wait()
-            self._close(self.process)
-            self.process = None
-
-    def forget(self) -> None:
-        """In a forked child: worker and lock are the parent's, so close our copies of its pipes and start afresh."""
-        if self.process:
-            self._close(self.process)
-            self.process.returncode = 0  # not ours to wait for
-        self.__init__()
-
-    @staticmethod
-    def _close(process: subprocess.Popen[bytes]) -> None:
-        for pipe in (process.stdin, process.stdout):
-            if pipe:
-                pipe.close()
-
-
-_MATH_VERIFY = _MathVerify()
-os.register_at_fork(after_in_child=_MATH_VERIFY.forget)
-atexit.register(_MATH_VERIFY.stop)
+def _balanced(text: str) -> bool:
+    bare = re.sub(r"\\[{}]", "", text)
+    depth = 0
+    for character in bare:
+        depth += {"{": 1, "}": -1}.get(character, 0)
+        if depth < 0:
+            return False
+    return depth == 0
