@@ -30,7 +30,7 @@ def same(gold: Node, answer: Node) -> bool:
     if gold == answer:
         return True
     gold, answer = _bare(gold), _bare(answer)
-    for kind in (_texts, regions, _relations, _collections, _rows, _matrices, _ratios, _bases, _measures):
+    for kind in (_texts, regions, _relations, _rows, _collections, _matrices, _ratios, _bases, _measures):
         verdict = kind(gold, answer)
         if verdict is not None:
             return verdict
@@ -127,7 +127,7 @@ def _same_equation(gold: tuple[Node, Node], answer: tuple[Node, Node]) -> bool:
     named = [_called(pair) for pair in (gold, answer)]
     if all(named):  # f(x) = x^2 and f(x) = x*x; the names must be the same, or one of them y
         (one, left), (two, right) = named  # type: ignore[misc]
-        if one.partition("(")[0] == two.partition("(")[0] or "y" in (one, two):
+        if one.partition("(")[0] == two.partition("(")[0] or ("y" in (one, two) and "(" in one + two):
             return same(left, right)
     try:
         return _factor(gold, answer) is not None
@@ -263,12 +263,23 @@ def _rows(gold: Node, answer: Node) -> bool | None:
         return None
     if gold.op == "rel" or answer.op == "rel":
         return None
+    gold, answer = _point(gold), _point(answer)
     if gold.op != "seq" or answer.op != "seq":
         return False
     (*ends, wanted), (*other_ends, found) = gold.args, answer.args
     round_or_square = [["(", ")"], ["[", "]"]]
     alike = ends == other_ends or (len(wanted) > 2 and ends in round_or_square and other_ends in round_or_square)
     return alike and _elementwise(wanted, found)
+
+
+def _point(node: Node) -> Node:
+    """x = 1, y = 2 is the point (1, 2): values of different symbols, in the order of the alphabet."""
+    if node.op != "list" or not all(item.op == "rel" and item.args[1][0].op == "sym" for item in node.args[0]):
+        return node
+    names = [item.args[1][0].args[0] for item in node.args[0]]
+    values = [named(item) for item in node.args[0]]
+    ordered = names == sorted(set(names)) and None not in values
+    return Node("seq", ("(", ")", tuple(values))) if ordered else node
 
 
 def _elementwise(wanted: tuple[Node, ...], found: tuple[Node, ...]) -> bool:

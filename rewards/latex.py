@@ -331,7 +331,7 @@ class _Reader:
             name += "_" + self.subscript()
         if name in _CALLED and self.peek() == ("op", "("):
             self.at += 1
-            name += _flat(self.bracket("("))
+            name += f"({_flat(self.bracket('('))})"
         return Node("const", (name,)) if name in ("e", "i") else Node("sym", (name,))
 
     def bracket(self, opening: str) -> Node:
@@ -341,6 +341,8 @@ class _Reader:
             self.expect("|")
             self.bars -= 1
             return Node("abs", (inside,))
+        if opening == "lset" and (built := self.built_set()):
+            return built
         ends = ("rset",) if opening == "lset" else (")", "]", "[")
         items, joined = self.sequence(ends)
         if self.at >= len(self.tokens):
@@ -353,6 +355,23 @@ class _Reader:
         if not items or joined not in (",", ""):
             self.fail()
         return Node("seq", (opening, closing, tuple(items)))
+
+    def built_set(self) -> Node | None:
+        """{x : x > 0} and {x in R | x > 0}: what holds for their members. None where it is a set of another kind."""
+        start = self.at
+        self.bars += 1
+        members = [self.symbol(self.take().text)] if self.peek().kind == "let" else []
+        if (members and self.accept("op", "in")) or self.accept("cmd", "in"):
+            members.append(self.additive())
+        self.bars -= 1
+        if not members or not (self.accept("op", ":") or self.accept("op", "|")):
+            self.at = start
+            return None
+        items, joined = self.sequence(("rset",))
+        self.expect("rset")
+        if len(members) == 2:
+            items, joined = [Node("rel", (("in",), tuple(members))), *items], "and"
+        return items[0] if len(items) == 1 else Node("list", (tuple(items), joined if joined == "or" else "and"))
 
     def command(self, name: str) -> Node:
         if name == "frac":

@@ -106,7 +106,7 @@ def boxed(text: str) -> str | None:
     ):  # the usual case: one box, no braces in it
         content, closed, _ = text[first + 6 :].partition("}")
         if closed and "{" not in content and "\\" not in content and text[first - 1 : first] == "\\":
-            return content.strip() or None
+            return content if content.strip() else None
     boxes: list[tuple[int, int, str]] = []  # start, end, content, by start: an inner box replaces the one around it
     open_braces: list[tuple[int, int] | None] = []  # where a box starts and its content; None for any other brace
     for token in _BRACES.finditer(text, max(0, first - len(r"\frame"))):
@@ -127,8 +127,8 @@ def boxed(text: str) -> str | None:
         if not 0 <= together[-1][0] - box[1] <= FARTHEST or not _BESIDE.fullmatch(text, box[1], together[-1][0]):
             break
         together.append(box)
-    contents = list(dict.fromkeys(content.strip() for _, _, content in reversed(together)))
-    return contents[0] if len(contents) == 1 else ", ".join(contents)
+    contents = dict.fromkeys(content.strip() for _, _, content in reversed(together))
+    return boxes[-1][2] if len(contents) == 1 else ", ".join(contents)
 
 
 def answer_tag(text: str) -> str | None:

@@ -274,7 +274,7 @@ class _Evaluator:
         return self.power(value, 1 / degree)
 
     def factorial(self, value: Any) -> Any:
-        if abs(value) > 5_000 or (complex(value).real < 0 and complex(value).imag == 0):
+        if abs(value) > 5_000:
             raise Unreadable("too_big")
         return self.field.gamma(value + 1)
 
@@ -285,7 +285,7 @@ class _Evaluator:
 def _log(field: Any, value: Any) -> Any:
     if value == 0:
         raise Unreadable("undefined")
-    return field.log(value)
+    return field.log(value.real if complex(value).imag == 0 else value)  # -4 - 0i would land below the cut
 
 
 def _rounded(name: str) -> Any:

@@ -117,8 +117,10 @@ def _same_signs(gold: str, answer: str) -> bool:
 
 
 def _tree(text: str) -> Node:
-    number = words.spelled_out(text)
-    return parse(text) if number is None else parse(str(number))
+    if any(letter.isalpha() for letter in text) and (letters := words.key(text)).isalpha():
+        number = words.spelled_out(text)
+        return parse(words.PHRASES.get(letters, text) if number is None else str(number))
+    return parse(text)
 
 
 def in_form(gold: str, answer: str, form: Form) -> bool:

@@ -48,6 +48,26 @@ _ONES = [
 _TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
 
 
+PHRASES = {
+    **dict.fromkeys(["allrealnumbers", "allreals", "realnumbers", "allrealx", "allrealvalues"], r"\mathbb{R}"),
+    **dict.fromkeys(
+        ["nosolution", "nosolutions", "norealsolution", "norealsolutions", "emptyset", "nullset"], r"\emptyset"
+    ),
+    "onehalf": "1/2",
+    "half": "1/2",
+    "onethird": "1/3",
+    "twothirds": "2/3",
+    "onequarter": "1/4",
+    "onefourth": "1/4",
+    "threequarters": "3/4",
+    "threefourths": "3/4",
+    "onefifth": "1/5",
+    "onesixth": "1/6",
+    "oneeighth": "1/8",
+}
+"""What some words say in maths, by their `key`."""
+
+
 def plain(text: str) -> str:
     """The text without TeX, in lower case, with single spaces."""
     bare = _COMMAND.sub(lambda found: " " if found[0].startswith("\\") and not found[0][1:].isalpha() else "", text)

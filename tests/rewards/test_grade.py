@@ -24,7 +24,7 @@ CASES = [
     ("5", r"\boxed{\frac{}", "no_answer", False),
     ("5", r"\boxed{)(}", "unparsable", False),
     ("", r"\boxed{5}", "bad_gold", False),
-    (r"\sqrt{5}", r"\boxed{8^{8^{8^{8}}}}", "timeout", False),
+    (r"\sqrt{5}", r"\boxed{8^{8^{8^{8}}}}", "unparsable", False),
 ]
 
 
@@ -41,7 +41,7 @@ def test_every_status_is_met_and_only_a_graded_answer_can_be_right():
 
 
 def test_rewards_are_what_the_table_says():
-    paid = {  # right, wrong, no answer twice, unparsable, bad gold, timeout
+    paid = {  # right, wrong, no answer twice, unparsable, bad gold, power tower
         "correctness": [1, 0, 0, 0, 0, None, 0],
         "format": [1, 1, 0, 0, 1, None, 1],
         "inverted": [0, 1, 0, 0, 0, None, 0],

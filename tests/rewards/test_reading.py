@@ -1,6 +1,8 @@
 """What is read from completions written by hand, and how long the worst of them take."""
 
+import re
 import time
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -165,3 +167,19 @@ def test_every_template_reads_what_it_asks_for():
 
 def test_a_question_with_braces_is_asked_as_it_is():
     assert load_template("qa").ask("{problem} {x}") == "Question: {problem} {x}\nAnswer:"
+
+
+def policies():
+    """The rows of the table in rewards/README.md: completion, strict answer, lenient answer."""
+    text = (Path(__file__).parents[2] / "rewards" / "README.md").read_text(encoding="utf-8")
+    table = text.partition("| completion | strict reads | lenient reads |\n|---|---|---|\n")[2].partition("\n\n")[0]
+    for line in table.splitlines():
+        cells = [cell.strip().strip("`").replace(r"\|", "|") for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+        completion, strict, lenient = cells
+        yield completion.replace(r"\n", "\n"), *(None if cell == "nothing" else cell for cell in (strict, lenient))
+
+
+@pytest.mark.parametrize(("completion", "strict", "lenient"), list(policies()))
+def test_the_written_policy_is_what_is_read(completion, strict, lenient):
+    template = load_template("none")
+    assert (read(completion, template, "strict"), read(completion, template, "lenient")) == (strict, lenient)
