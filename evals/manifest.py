@@ -18,7 +18,7 @@ import psutil
 
 from configs.errors import UsageError
 
-PACKAGES = ("torch", "transformers", "trl", "peft", "vllm", "accelerate", "datasets", "math-verify")
+PACKAGES = ("torch", "transformers", "trl", "peft", "vllm", "accelerate", "datasets", "mpmath")
 
 
 def write_json(path: Path, content: Any) -> None:

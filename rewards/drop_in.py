@@ -6,10 +6,12 @@ from rewards.drop_in import parse, verify       # in place of: from math_verify 
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from rewards import verify as own
-from rewards.reading import anywhere, boxed, spoken
+from rewards.latex import LONGEST
+from rewards.reading import boxed, last_number, spoken, stated
 from rewards.verify import accepts_itself
 
 
@@ -39,10 +41,20 @@ def _reward(gold: str, text: str) -> float | None:
     return float(found is not None and own.verify(gold, found).correct)
 
 
+_MATHS = re.compile(rf"\$\$?([^$]{{1,{LONGEST}}})\$|\\[(\[]((?:(?!\\[()\[\]]).){{1,{LONGEST}}})\\[)\]]", re.DOTALL)
+
+
 def parse(text: str, *ignored: Any, **options: Any) -> list[str]:
-    """The answer in a text as a list of at most one, for `verify`: a box, else a tag, a line, or the last number."""
-    found = anywhere(text) or text.strip()
-    return [found] if found else []
+    r"""The answer in a text as a list of at most one, for `verify`.
+
+    What is stated as the answer, else the last formula between dollar signs or \( \), else the last number, else all of it.
+
+    >>> parse(r"$\frac12$"), parse("it is 3, so the answer is 4."), parse("even")
+    (['\\frac12'], ['4'], ['even'])
+    """
+    formulas = [one or other for one, other in _MATHS.findall(text)]
+    found = stated(text) or (formulas[-1] if formulas else last_number(text)) or text
+    return [found.strip()] if found.strip() else []
 
 
 def verify(gold: str | list[str], target: str | list[str], *ignored: Any, **options: Any) -> bool:

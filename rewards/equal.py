@@ -7,6 +7,7 @@ several points (Schwartz-Zippel: an expression that agrees at random points agre
 from __future__ import annotations
 
 import re
+from collections import Counter
 from fractions import Fraction
 from itertools import pairwise
 
@@ -18,6 +19,7 @@ from rewards.values import close, exact, number, symbols
 
 POINTS = (0, 2, 4)  # where symbols are positive
 MOST_ITEMS = 200  # of a list, set or matrix
+MOST_PAIRS = 1_000  # of items that are compared one with another, when all that are written alike are matched
 
 _NEGATIONS = re.compile(
     r"\b(?:not|no|never|non|less|more|least|most|than|greater|fewer|between|except|half|twice|double|triple|minus|plus|negative"
@@ -233,6 +235,9 @@ def _with_sign(node: Node, plus: str) -> Node:
 
 def _distinct(items: list[Node]) -> list[Node]:
     kept: list[Node] = []
+    items = list(dict.fromkeys(items))
+    if len(items) ** 2 > MOST_PAIRS:
+        raise Unreadable("too_big")
     for item in items:
         if not any(_same_or_not(item, other) for other in kept):
             kept.append(item)
@@ -248,8 +253,11 @@ def _same_or_not(one: Node, two: Node) -> bool:
 
 def _matched(wanted: list[Node], found: list[Node]) -> bool:
     """Whether each of one finds its like among the other, each once. Being the same carries over, so greed is exact."""
-    rest = list(found)
-    for item in wanted:
+    missing = Counter(wanted) - Counter(found)
+    rest = list((Counter(found) - Counter(wanted)).elements())
+    if missing.total() * len(rest) > MOST_PAIRS:
+        raise Unreadable("too_big")
+    for item in missing.elements():
         match = next((index for index, other in enumerate(rest) if _same_or_not(item, other)), None)
         if match is None:
             return False

@@ -164,17 +164,23 @@ def _after_hashes(text: str) -> str | None:
     return tail.strip().partition("\n")[0] if hashes else None
 
 
-def _last_number(text: str) -> str | None:
+def last_number(text: str) -> str | None:
+    """The last number of a text, with its sign, thousands and fraction bar."""
     number = None
     for found in _NUMBER.finditer(text):
         number = found[0]
     return number.rstrip(",") if number else None
 
 
-def anywhere(text: str) -> str | None:
-    """A box, else a tag, else an answer line, else "the answer is X", else "#### X", else the last number."""
-    readers = (boxed, answer_tag, answer_line, _sentence, _after_hashes, _last_number)
+def stated(text: str) -> str | None:
+    """A box, else a tag, else an answer line, else "the answer is X", else "#### X"."""
+    readers = (boxed, answer_tag, answer_line, _sentence, _after_hashes)
     return next((answer for reader in readers if (answer := reader(text))), None)
+
+
+def anywhere(text: str) -> str | None:
+    """What is stated as the answer, else the last number."""
+    return stated(text) or last_number(text)
 
 
 READERS: dict[Reader, Callable[[str], str | None]] = {

@@ -124,6 +124,7 @@ def clean(text: str) -> str:
     r"""The text without what only dresses it: Unicode in TeX spelling, thousands joined, frames and spacing gone."""
     if not text.isascii():
         text = unicodedata.normalize("NFKC", text.translate(_TRANSLATE))
+    text = " ".join(text.split())  # so that no pattern meets more than one space in a row
     text = _MIXED.sub(r"\1\\frac{\2}{\3}", _BASED.sub(_with_base, text))
     text = _GROUPED.sub(lambda found: found[1] + re.sub(r"\D", "", found[2]), text)
     if (tail := _UNIT_TAIL.search(text)) and not _BARE_LETTER.search(text, 0, tail.start()):

@@ -23,6 +23,7 @@ from rewards.spelling import Unreadable
 BITS = 20_000  # of an exact numerator or denominator
 EXPONENT = 100_000  # bits that a floating value may have before or behind the point
 DIGITS = 60
+STEPS = 3_000  # one for each sum or product of a floating value, 10 for a function, 100 for a factorial
 FACTORIAL = 2_000  # largest n whose n! is worked out exactly
 
 
@@ -202,8 +203,16 @@ class _Evaluator:
 
     def __init__(self, field: Any, point: int) -> None:
         self.field, self.point, self.largest, self.degrees = field, point, 0.0, False
+        self.steps = STEPS
+
+    def spend(self, steps: int) -> None:
+        """Count what has been done, so that no tree is worked on for long."""
+        self.steps -= steps
+        if self.steps < 0:
+            raise Unreadable("too_big")
 
     def __call__(self, node: Node) -> Any:
+        self.spend(1)
         value = self.value(node)
         size = abs(value)
         if size > self.largest:
@@ -233,6 +242,7 @@ class _Evaluator:
 
     def function(self, name: str, base: Node | None, operand: Node) -> Any:
         field = self.field
+        self.spend(10)
         outside, self.degrees = self.degrees, True
         value = self(operand)
         self.degrees = outside
@@ -265,6 +275,7 @@ class _Evaluator:
         whole = complex(exponent).imag == 0 and abs(exponent) <= 64 and exponent == int(complex(exponent).real)
         if whole:
             return base ** int(complex(exponent).real)
+        self.spend(10)
         return self.exp(exponent * _log(self.field, base))
 
     def root(self, value: Any, degree: Any) -> Any:
@@ -274,6 +285,7 @@ class _Evaluator:
         return self.power(value, 1 / degree)
 
     def factorial(self, value: Any) -> Any:
+        self.spend(100)
         if abs(value) > 5_000:
             raise Unreadable("too_big")
         return self.field.gamma(value + 1)
