@@ -86,6 +86,8 @@ def test_every_yaml_loads_and_every_name_it_refers_to_exists() -> None:
         load.load_suite(name)
     for name in load.names("recipes"):
         check_grpo(load.load_recipe(name).grpo)
+    for name in load.names("devices"):
+        load.load_device(name)
     for name in load.names("bases"):
         base = load.load_base(name)
         assert base.template in load.names("templates"), name
@@ -96,7 +98,7 @@ def test_every_yaml_loads_and_every_name_it_refers_to_exists() -> None:
         study = load.load_study(name)
         assert study.recipe in load.names("recipes"), name
         assert set(study.bases) <= set(load.names("bases")), name
-    for folder in ("bases", "recipes", "suites", "templates", "studies"):
+    for folder in ("bases", "recipes", "suites", "templates", "studies", "devices"):
         assert load.names(folder), folder
         strays = [path.name for path in (ROOT / "configs" / folder).iterdir() if path.suffix != ".yaml"]
         assert strays == [], folder
