@@ -141,7 +141,8 @@ def forward_flops(
     """FLOPs to run a sequence from token `start` to token `length`, earlier ones being in the KV cache.
 
     2 per weight and token, and per query-key pair 2 for the score and 2 for the value in every head dimension. Drawing
-    tokens one by one with a cache takes as much as running the whole sequence at once.
+    tokens one by one with a cache takes as much as running the whole sequence at once. Latent attention is counted with
+    keys and values written out, as in training; engines that fold the projections in do more per pair.
     """
     new = np.asarray(length, dtype=float) - start
     if shape.latent:
@@ -247,7 +248,13 @@ def activation_bytes(
     outputs, q, k, v, the attention output, and gate, up, activation and product of the MLP. Checkpointing keeps the
     input of every layer and one layer's inside. Logits are float32, twice: themselves and their gradient.
     """
-    per_token = 4 * shape.hidden + 2 * shape.head_dim * (shape.heads + shape.kv_heads) + 4 * shape.intermediate
+    attention = 2 * shape.head_dim * (shape.heads + shape.kv_heads)
+    if shape.latent:
+        attention = 2 * shape.heads * (shape.latent.nope_dim + shape.latent.rope_dim + shape.latent.value_dim)
+    inner = shape.intermediate
+    if shape.experts:
+        inner = shape.experts.intermediate * (shape.experts.active + shape.experts.shared)
+    per_token = 4 * shape.hidden + attention + 4 * inner
     layers = shape.layers * shape.hidden + per_token if checkpointed else shape.layers * per_token
     return tokens * (layers * BYTES[precision] + (2 * 4 * shape.vocabulary if logits else 0))
 

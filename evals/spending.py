@@ -34,7 +34,6 @@ from evals.estimate import Estimate, paired_difference
 from evals.rollouts import RolloutStore
 from evals.runs import load_manifest, load_run
 
-
 End = Literal["cheap", "middle", "dear"]
 
 
@@ -345,7 +344,7 @@ def account(folder: Path, shape: Architecture) -> Account:
     return Account(
         run=about.run,
         status=about.status,
-        precision=precision_of(recipe),
+        precision=precision_of(recipe) if training or not names else "bf16",  # an audit runs in what the weights are in
         gpus=len(names) or int(manifest["settings"].get("processes", 1)),
         gpu_names=names,
         seconds=float(manifest["seconds"]),

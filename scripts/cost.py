@@ -130,11 +130,19 @@ def _span(low: float, high: float, unit: str = "", digits: int = 3) -> str:
 
 
 def _plan_rows(job: Job, cheap: Estimated, middle: Estimated, dear: Estimated) -> list[tuple[str, str]]:
-    from evals.cost import activation_bytes, kv_bytes, kv_values, kv_variants, training_bytes, weights
+    from evals.cost import BYTES, activation_bytes, kv_bytes, kv_values, kv_variants, training_bytes, weights
     from evals.spending import precision_of
 
     shape, grpo = job.shape, job.recipe["grpo"]
-    sizes = [training_bytes(weights(shape), precision_of(job.recipe), master=master).total for master in (False, True)]
+    states = [training_bytes(weights(shape), precision_of(job.recipe), master=master) for master in (False, True)]
+    sizes = [one.weights if job.recipe["lora"] else one.total for one in states]
+    each = [size / 1e9 / job.gpus for size in sizes]
+    fits = (
+        ""
+        if each[1] < job.device.memory_gb
+        else "; does not fit" + ("" if each[0] > job.device.memory_gb else " with them")
+    )
+    stored = ", ".join(f"{name} {weights(shape) * BYTES[name] / 1e9:,.3g}" for name in ("fp32", "bf16", "fp8", "fp4"))
     micro = int(grpo["per_device_train_batch_size"])
     longest = micro * (cheap.prompt + float(grpo["max_completion_length"]))
     kept = grpo.get("gradient_checkpointing", True)
@@ -150,14 +158,17 @@ def _plan_rows(job: Job, cheap: Estimated, middle: Estimated, dear: Estimated) -
         ("wall time, hours", _span(cheap.hours / job.gpus, dear.hours / job.gpus)),
         ("MFU over all time", _span(100 * cheap.mfu, 100 * dear.mfu, "%", 2)),
         ("dollars", f"{_span(cheap.usd, dear.usd)}, middle {_span(middle.usd, middle.usd)}"),
+        ("weights alone, GB", stored),
         (
             "weights, gradients, Adam: GB in all",
-            f"{_span(*(size / 1e9 for size in sizes))} (all in one precision; with float32 master weights)",
+            f"{_span(sizes[0] / 1e9, sizes[1] / 1e9)} "
+            + (
+                "(frozen; the adapter's on top)"
+                if job.recipe["lora"]
+                else "(all in one precision; with float32 master weights)"
+            ),
         ),
-        (
-            "the same: GB a GPU when sharded",
-            f"{_span(*(size / 1e9 / job.gpus for size in sizes))} of {job.device.memory_gb:g}",
-        ),
+        ("the same: GB a GPU when sharded", f"{_span(each[0], each[1])} of {job.device.memory_gb:g}{fits}"),
         (
             "activations: GB a GPU at the longest",
             f"{activation_bytes(shape, longest, checkpointed=kept) / 1e9:,.3g} for {micro} sequences, logits in float32",
@@ -178,7 +189,10 @@ def _assumption_rows(job: Job) -> list[tuple[str, str]]:
     how = passes(job.recipe)
     return [
         *((one.what, f"{one.cheap:g} to {one.dear:g}: {one.why}") for one in assumed),
-        ("dollars a GPU hour", f"{job.price.low:g} to {job.price.high:g}: configs/devices/{job.device.name}.yaml"),
+        (
+            "dollars a GPU hour",
+            f"{_span(job.price.low, job.price.high)}; configs/devices/{job.device.name}.yaml has where its range is from",
+        ),
         (
             "passes over a completion",
             f"{how.scoring} forward, then {how.updates} with k = {how.k:g}, {how.k_hardware:g} with recomputation",
@@ -237,7 +251,10 @@ def _account_rows(done: Account, best: float | None, price: Price | None) -> lis
             "of which",
             f"drawing {work.rollout:.2e}, scoring {work.scoring:.2e}, updates {work.update:.2e}, audits {work.audit:.2e}",
         ),
-        ("hours", f"{done.gpu_hours:,.4g} on {done.gpus} x {', '.join(sorted(set(done.gpu_names))) or 'CPU process'}"),
+        (
+            "GPU hours" if done.gpu_names else "hours",
+            f"{done.gpu_hours:,.4g} on {done.gpus} x {', '.join(sorted(set(done.gpu_names))) or 'CPU process'}",
+        ),
     ]
     if best is None:
         rows.append(("MFU", "unknown: no peak for this device; add --device NAME or --peak TFLOPS"))

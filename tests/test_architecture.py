@@ -66,8 +66,10 @@ def test_only_rl_imports_trl_and_rewards_import_no_torch() -> None:
             if path.parent.name in {"configs", "rewards"} and path.stem not in {"__init__", "worker"}
         ],
         ["rl.plan", "baselines.bases", "evals.manifest"],
+        ["evals.cost", "evals.spending", "evals.claims"],
+        ["baselines.published", "baselines.published_figure"],
     ],
-    ids=["comparison", "grading", "planning"],
+    ids=["comparison", "grading", "planning", "costs", "published"],
 )
 def test_what_needs_no_model_loads_no_torch(modules: list[str]) -> None:
     code = (

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import math
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +13,6 @@ from configs.load import load_base, load_device, names
 from evals import cost
 from evals.cost import forward_flops, kv_bytes, kv_values, kv_variants, training_bytes, training_flops, weights
 
-ROOT = Path(__file__).parents[2]
 SIZES: dict[str, Any] = {
     "vocab_size": 300,
     "hidden_size": 64,
@@ -77,9 +73,8 @@ def test_forward_and_backward_take_as_many_flops_as_torch_counts(kind: str) -> N
     # eager attention computes the whole square and masks it
     counted = forward.get_total_flops() - rope_flops(model, length)
     assert counted == batch * forward_flops(shape, length, causal=False)
-    assert both.get_total_flops() - rope_flops(model, length) == pytest.approx(
-        batch * training_flops(shape, length, causal=False), rel=1e-3 if kind == "DeepseekV3" else 0
-    )
+    counted = both.get_total_flops() - rope_flops(model, length)
+    assert counted == batch * training_flops(shape, length, causal=False)
 
 
 def test_drawing_token_by_token_with_a_cache_takes_the_causal_count() -> None:
@@ -211,9 +206,3 @@ def test_a_config_of_another_kind_of_model_is_refused() -> None:
         cost.read_architecture({"model_type": "gpt2", "n_layer": 12})
     with pytest.raises(UsageError, match="experts"):
         cost.read_architecture({**SIZES, "num_local_experts": 8})
-
-
-def test_costs_load_no_torch() -> None:
-    code = "import sys, evals.cost, evals.spending, evals.claims; print('torch' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "False"
