@@ -65,13 +65,19 @@ UPDATE_MFU = Assumption(
     what="MFU of passes over whole sequences",
     cheap=0.43,
     dear=0.15,
-    why="Llama 3 405B reached 43% at best (arXiv 2407.21783, table 4); small unpacked batches get far less",
+    why="Llama 3 405B reached 43% at best (arXiv 2407.21783, table 4); the low end is assumed, for small unpacked batches",
 )
 DECODING = Assumption(
     what="decoding speed, share of the roofline",
     cheap=0.6,
     dear=0.2,
     why="assumed: scheduler, kernels and small batches at the end of a rollout",
+)
+LAYER = Assumption(
+    what="least time of a layer in a decoding step, microseconds",
+    cheap=10,
+    dear=60,
+    why="assumed: kernel launches, with CUDA graphs and without; it decides for small models",
 )
 WAITING = Assumption(
     what="all time over busy time",
@@ -234,13 +240,21 @@ class Estimated:
 
 
 def decoding_seconds(
-    shape: Architecture, device: Device, *, gpus: int, share: float, samples: float, prompt: float, completion: float
+    shape: Architecture,
+    device: Device,
+    *,
+    gpus: int,
+    share: float,
+    samples: float,
+    prompt: float,
+    completion: float,
+    layer: float = 0.0,
 ) -> float:
     """Seconds in which `gpus` GPUs draw `samples` completions in bf16, at the roofline (Williams et al. 2009).
 
     A replica spans as few GPUs as hold the weights in `share` of their memory; what is left of it holds the KV cache
     and so limits how many sequences run side by side. A step reads the weights and all caches once, or computes one
-    token for each, whichever takes longer. Raises UsageError where the weights do not fit.
+    token for each, whichever takes longer, and no less than `layer` seconds a layer. Raises UsageError where the weights do not fit.
     """
     memory = share * device.memory_gb * 1e9
     size = weights(shape) * BYTES["bf16"]
@@ -261,7 +275,7 @@ def decoding_seconds(
     read = (met * size + side_by_side * kv_bytes(shape, context)) / (span * device.bandwidth_gb_s * 1e9)
     one_token = float(forward_flops(shape, context + 1, start=context))
     compute = side_by_side * one_token / (span * peak(device, "bf16") * 1e12)
-    return max(read, compute) * completion * max(1.0, each / side_by_side)
+    return max(read, compute, shape.layers * layer) * completion * max(1.0, each / side_by_side)
 
 
 def plan_spending(job: Job) -> tuple[Estimated, Estimated, Estimated]:
@@ -282,7 +296,14 @@ def _one_end(job: Job, end: End) -> Estimated:
     def decoding(samples: float) -> float:
         share = float(grpo.get("vllm_gpu_memory_utilization", 0.3))
         seconds = decoding_seconds(
-            job.shape, job.device, gpus=job.gpus, share=share, samples=samples, prompt=prompt, completion=completion
+            job.shape,
+            job.device,
+            gpus=job.gpus,
+            share=share,
+            samples=samples,
+            prompt=prompt,
+            completion=completion,
+            layer=LAYER.at(end) * 1e-6 * DECODING.at(end),  # a floor is not slower for a poor scheduler
         )
         return seconds * job.gpus / HOUR / DECODING.at(end)
 

@@ -29,6 +29,7 @@ def main() -> None:
     parser.add_argument("--claims", action="store_true", help="published cost figures, recomputed")
     parser.add_argument("--recipe", help="name of configs/recipes (default: the base's own)")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="settings", help="as grpo.py")
+    parser.add_argument("--lora", action="store_true", help="as grpo.py")
     parser.add_argument("--gpus", type=int, default=8, help="GPUs of the planned run (default 8)")
     parser.add_argument("--device", help="name of configs/devices (default h100; of a run: what its manifest says)")
     parser.add_argument("--prompt", type=float, help="mean prompt in tokens, when known")
@@ -56,7 +57,7 @@ def main() -> None:
 
 def _plan(args: argparse.Namespace) -> None:
     from configs.load import load_base, load_device, load_recipe, load_template, names
-    from configs.overrides import apply_overrides
+    from configs.overrides import LORA, apply_overrides
     from configs.schema import Price
     from evals.spending import Job, plan_spending
     from rl.plan import Plan
@@ -66,7 +67,10 @@ def _plan(args: argparse.Namespace) -> None:
     recipe_name = args.recipe or (known and known.recipe)
     if recipe_name is None:
         raise UsageError(f"nothing is known of {args.base}, so it has no default recipe; add --recipe NAME")
-    recipe = apply_overrides(load_recipe(recipe_name), args.settings)
+    recipe = load_recipe(recipe_name)
+    if args.lora:
+        recipe = recipe.model_copy(update={"lora": LORA})
+    recipe = apply_overrides(recipe, args.settings)
     plan = Plan(
         base=args.base,
         origin=args.base,
@@ -123,9 +127,14 @@ def _shape(asked: str) -> Architecture:
     return read_architecture(json.loads(config.read_text(encoding="utf-8")))
 
 
+def _few(value: float, digits: int = 3) -> str:
+    """A number in few digits, never with an exponent where it is large."""
+    return f"{value:,.{digits}g}" if value < 1000 else f"{value:,.0f}"
+
+
 def _span(low: float, high: float, unit: str = "", digits: int = 3) -> str:
     """A range in few digits; one number where both ends are one."""
-    ends = [f"{value:,.{digits}g}" if value < 1000 else f"{value:,.0f}" for value in sorted((low, high))]
+    ends = [_few(value, digits) for value in sorted((low, high))]
     return f"{ends[0] if ends[0] == ends[1] else ' to '.join(ends)} {unit}".rstrip()
 
 
@@ -137,12 +146,10 @@ def _plan_rows(job: Job, cheap: Estimated, middle: Estimated, dear: Estimated) -
     states = [training_bytes(weights(shape), precision_of(job.recipe), master=master) for master in (False, True)]
     sizes = [one.weights if job.recipe["lora"] else one.total for one in states]
     each = [size / 1e9 / job.gpus for size in sizes]
-    fits = (
-        ""
-        if each[1] < job.device.memory_gb
-        else "; does not fit" + ("" if each[0] > job.device.memory_gb else " with them")
-    )
-    stored = ", ".join(f"{name} {weights(shape) * BYTES[name] / 1e9:,.3g}" for name in ("fp32", "bf16", "fp8", "fp4"))
+    fits = "" if each[1] < job.device.memory_gb else "; only without float32 master weights"
+    if each[0] > job.device.memory_gb:
+        fits = "; does not fit"
+    stored = ", ".join(f"{name} {_few(weights(shape) * BYTES[name] / 1e9)}" for name in ("fp32", "bf16", "fp8", "fp4"))
     micro = int(grpo["per_device_train_batch_size"])
     longest = micro * (cheap.prompt + float(grpo["max_completion_length"]))
     kept = grpo.get("gradient_checkpointing", True)
@@ -151,13 +158,14 @@ def _plan_rows(job: Job, cheap: Estimated, middle: Estimated, dear: Estimated) -
     return [
         ("weights, those one token meets", f"{weights(shape):.4g}, {weights(shape, active=True):.4g}"),
         ("completions: to train on, to measure by", f"{job.rollouts:,.0f}, {job.audit_rollouts:,.0f}"),
+        ("completions a rollout, on these GPUs", f"{job.rollouts / job.batches:,.0f}"),
         ("completion tokens to train on", _span(job.rollouts * cheap.completion, job.rollouts * dear.completion)),
         ("model FLOPs", f"{cheap.work.total:.2e} to {dear.work.total:.2e}"),
-        ("GPU hours", f"{_span(cheap.hours, dear.hours)}, middle {_span(middle.hours, middle.hours)}"),
+        ("GPU hours", f"{_span(cheap.hours, dear.hours)}, middle {_few(middle.hours)}"),
         ("of which", ", ".join(f"{kind} {span}" for kind, span in hours)),
         ("wall time, hours", _span(cheap.hours / job.gpus, dear.hours / job.gpus)),
         ("MFU over all time", _span(100 * cheap.mfu, 100 * dear.mfu, "%", 2)),
-        ("dollars", f"{_span(cheap.usd, dear.usd)}, middle {_span(middle.usd, middle.usd)}"),
+        ("dollars", f"{_span(cheap.usd, dear.usd)}, middle {_few(middle.usd)}"),
         ("weights alone, GB", stored),
         (
             "weights, gradients, Adam: GB in all",
@@ -182,16 +190,16 @@ def _plan_rows(job: Job, cheap: Estimated, middle: Estimated, dear: Estimated) -
 
 
 def _assumption_rows(job: Job) -> list[tuple[str, str]]:
-    from evals.spending import COMPLETION_SHARE, CONCURRENT, DECODING, PROMPT_TOKENS, UPDATE_MFU, WAITING, passes
+    from evals.spending import COMPLETION_SHARE, CONCURRENT, DECODING, LAYER, PROMPT_TOKENS, UPDATE_MFU, WAITING, passes
 
     unknown = [(PROMPT_TOKENS, job.prompt), (COMPLETION_SHARE, job.completion)]
-    assumed = [one for one, given in unknown if given is None] + [UPDATE_MFU, DECODING, WAITING]
+    assumed = [one for one, given in unknown if given is None] + [UPDATE_MFU, DECODING, LAYER, WAITING]
     how = passes(job.recipe)
     return [
         *((one.what, f"{one.cheap:g} to {one.dear:g}: {one.why}") for one in assumed),
         (
             "dollars a GPU hour",
-            f"{_span(job.price.low, job.price.high)}; configs/devices/{job.device.name}.yaml has where its range is from",
+            f"{_span(job.price.low, job.price.high, digits=4)}; configs/devices/{job.device.name}.yaml has where its range is from",
         ),
         (
             "passes over a completion",

@@ -93,6 +93,10 @@ def test_decoding_reads_the_weights_once_a_step() -> None:
         shape_of("qwen2.5-7b"), load_device("h100"), gpus=1, share=0.9, samples=1, prompt=10, completion=100
     )
     assert seconds == pytest.approx(100 * 7.615e9 * 2 / 3350e9, rel=1e-2)
+    floor = decoding_seconds(
+        shape_of("qwen2.5-7b"), load_device("h100"), gpus=1, share=0.9, samples=1, prompt=10, completion=100, layer=1e-3
+    )
+    assert floor == pytest.approx(100 * 28 * 1e-3)
     with pytest.raises(UsageError, match=r"do not fit in 40% of 8 x h100.*--gpus 64"):
         decoding_seconds(
             shape_of("deepseek-v3-base"), load_device("h100"), gpus=8, share=0.4, samples=64, prompt=10, completion=100
@@ -156,7 +160,7 @@ def test_the_script_accounts_plans_and_lists_claims(script: Script, tmp_path: Pa
     assert "only a finished training run" in done.stdout
     done = script("cost", "--base", "qwen2.5-7b", "--recipe", "r1-zero", "--gpus", 8, "--device", "h100")
     assert done.returncode == 0, done.stderr
-    for part in ("fp8 7.62", "57,344", "102,400", "GPU hours", "stated assumptions", "Llama 3 405B reached 43%"):
+    for part in ("fp8 7.62", "57,344", "102,400", "GPU hours", "stated assumptions", "Llama 3 405B reached"):
         assert part in done.stdout
     done = script("cost", "--claims")
     assert done.returncode == 0, done.stderr
