@@ -6,7 +6,6 @@ log-probabilities), optimizer passes, and audits.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pyarrow.parquet as pq
+from pydantic import BaseModel, ValidationError
 
 from configs.errors import UsageError
 from configs.schema import Architecture, Device, Precision, Price
@@ -330,7 +330,10 @@ def _one_end(job: Job, end: End) -> Estimated:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
-    """What a run used. `gpus` is how many devices were held for `seconds`; `gain` is in [-1, 1], None without audits."""
+    """What a run used. `gpus` is how many devices were held for `seconds`, which are 0 until a run is closed.
+
+    `gain` is in [-1, 1], None for a run that is not finished training.
+    """
 
     run: str
     status: str
@@ -348,11 +351,40 @@ class Account:
     def gpu_hours(self) -> float:
         return self.gpus * self.seconds / HOUR
 
+    def mfu(self, peak_tflops: float) -> dict[str, float]:
+        """Shares of the peak: over all time, and in each phase whose time is known apart.
+
+        Where vLLM draws inside the trainer's step, drawing and updates are one phase.
+        """
+        work, drawing = self.work, self.work.rollout
+        flops = {"update": work.scoring + work.update, "audit": work.audit}
+        if self.split.get("rollout"):
+            flops["rollout"] = drawing
+        else:
+            flops["update"] += drawing
+        seconds = {"all": self.seconds, **self.split}
+        done = {"all": work.total, **flops}
+        known = [phase for phase in done if seconds.get(phase)]
+        return {phase: done[phase] / (self.gpus * peak_tflops * 1e12 * seconds[phase]) for phase in known}
+
+
+class _Kept(BaseModel):
+    """The part of a manifest that an account needs. What else it says is ignored."""
+
+    settings: dict[str, Any]
+    hardware: dict[str, Any]
+    seconds: float
+    split: dict[str, float]
+
 
 def account(folder: Path, shape: Architecture) -> Account:
     """Read a run of any status: its kept rollouts are what it drew. Raises UsageError where there is none."""
     about = load_manifest(folder)
-    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    try:
+        manifest = _Kept.model_validate_json((folder / "manifest.json").read_text(encoding="utf-8"))
+    except ValidationError as error:
+        field = ".".join(map(str, error.errors()[0]["loc"]))
+        raise UsageError(f"{folder}/manifest.json is not whole ({field}); name another run") from error
     kept = folder / "rollouts"
     training = about.kind == "grpo"
     audits = [Drawn.kept(path) for path in sorted(kept.glob("*/")) if path.name != "train"] if training else []
@@ -360,16 +392,16 @@ def account(folder: Path, shape: Architecture) -> Account:
     trained = Drawn.kept(kept / "train")
     if not trained.prompt.size and not audited.prompt.size:
         raise UsageError(f"{folder} holds no rollouts, so there is nothing to account for; name another run")
-    recipe = manifest["settings"]["recipe"] if training else {"engine": "transformers", "grpo": {}}
-    names = tuple(manifest["hardware"].get("gpus", ()))
+    recipe = manifest.settings["recipe"] if training else {"engine": "transformers", "grpo": {}}
+    names = tuple(manifest.hardware.get("gpus", ()))
     return Account(
         run=about.run,
         status=about.status,
         precision=precision_of(recipe) if training or not names else "bf16",  # an audit runs in what the weights are in
-        gpus=len(names) or int(manifest["settings"].get("processes", 1)),
+        gpus=len(names) or int(manifest.settings.get("processes", 1)),
         gpu_names=names,
-        seconds=float(manifest["seconds"]),
-        split=manifest["split"],
+        seconds=manifest.seconds,
+        split=manifest.split,
         trained=trained,
         audited=audited,
         work=grpo_work(shape, recipe, trained, audited),

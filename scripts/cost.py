@@ -240,8 +240,6 @@ def _shape_of_run(folder: Path) -> Architecture:
 
 
 def _account_rows(done: Account, best: float | None, price: Price | None) -> list[tuple[str, str]]:
-    from evals.cost import HOUR
-
     work = done.work
     prompt, completion = done.trained.tokens
     audit_prompt, audit_completion = done.audited.tokens
@@ -264,15 +262,12 @@ def _account_rows(done: Account, best: float | None, price: Price | None) -> lis
             f"{done.gpu_hours:,.4g} on {done.gpus} x {', '.join(sorted(set(done.gpu_names))) or 'CPU process'}",
         ),
     ]
+    if not done.seconds:
+        return [*rows, ("MFU, dollars", f"unknown: a run that is {done.status} has not written down its time yet")]
     if best is None:
         rows.append(("MFU", "unknown: no peak for this device; add --device NAME or --peak TFLOPS"))
     else:
-        capacity = done.gpus * best * 1e12
-        spent = {"rollout": work.rollout, "update": work.scoring + work.update, "audit": work.audit}
-        parts = [
-            f"{kind} {flops / capacity / done.split[kind]:.2%}" for kind, flops in spent.items() if done.split.get(kind)
-        ]
-        rows.append(("MFU", f"{work.total / capacity / (done.gpu_hours * HOUR / done.gpus):.2%}; {', '.join(parts)}"))
+        rows.append(("MFU", ", ".join(f"{phase} {share:.2%}" for phase, share in done.mfu(best).items())))
     if price is None:
         return [
             *rows,

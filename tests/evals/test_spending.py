@@ -146,6 +146,26 @@ def test_a_killed_run_is_accounted_for_by_what_it_drew(tmp_path: Path) -> None:
     assert found.work.scoring == pytest.approx(float(2 * 8 * forward_flops(shape, 100)))
 
 
+def test_mfu_is_model_flops_over_what_the_devices_could_have_done(tmp_path: Path) -> None:
+    found = account(made_run(tmp_path / "run"), shape_of("qwen2.5-7b"))
+    shares = found.mfu(989.4)
+    assert shares["all"] == pytest.approx(found.work.total / (2 * 3600 * 989.4e12))
+    assert shares["rollout"] == pytest.approx(found.work.rollout / (2 * 1800 * 989.4e12))
+    assert "audit" not in shares  # its time is not known
+    inside = account(made_run(tmp_path / "vllm", split={"update": 3000.0}), shape_of("qwen2.5-7b")).mfu(989.4)
+    assert inside["update"] == pytest.approx(found.work.total / (2 * 3000 * 989.4e12))
+
+
+def test_a_run_that_is_not_closed_has_no_price_yet(script: Script, tmp_path: Path) -> None:
+    done = script("cost", "--run", made_run(tmp_path / "run", status="running", seconds=0.0))
+    assert done.returncode == 0, done.stderr
+    assert "has not written down its time yet" in done.stdout
+    broken = made_run(tmp_path / "cut", split=None)
+    done = script("cost", "--run", broken)
+    assert done.returncode == 2
+    assert "not whole (split)" in done.stderr
+
+
 def test_an_audit_is_accounted_for_without_a_gain(tmp_path: Path) -> None:
     folder = made_run(tmp_path / "audit", kind="audit", status="finished")
     (folder / "rollouts" / "train" / "part-000000.parquet").rename(folder / "rollouts" / "part-000000.parquet")
