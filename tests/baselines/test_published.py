@@ -62,7 +62,7 @@ def test_the_easy_gain_is_what_chance_gives_and_the_hard_one_is_not(record: list
     hard = one_of(record, "SimpleRL-Zoo", "AIME24", "avg@32")
     assert easy.null.low < easy.gain.value < easy.null.high
     assert hard.gain.value > hard.null.high
-    assert hard.logit_gain.low < 0 < hard.logit_gain.high  # in log odds nothing is left of it
+    assert hard.logit_gain.low < 0 < hard.logit_gain.high  # in log odds it cannot be told from nothing
 
 
 def test_gain_against_base_is_negative_when_the_base_does_not_matter() -> None:
