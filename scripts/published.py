@@ -91,6 +91,7 @@ def _show_relations(relations: list[Relation]) -> None:
     print(
         "null: every base gets the final score of a base drawn at random. A correlation inside it says nothing of ability."
     )
+    print("log odds have half an answer added on either side; where bases score zero, the sign can hang on that")
 
 
 def _show_again(again: list[ReEvaluation]) -> None:
