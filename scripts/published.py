@@ -62,7 +62,10 @@ def _show_record(results: list[Result], wrong: list[str]) -> None:
     both = sum(one.base_score is not None and one.rl_score is not None for one in results)
     flags = Counter(flag for one in results for flag in one.flags)
     print(f"{len(results)} results of {len({one.study for one in results})} studies, {both} with both scores")
-    print("flagged: " + ", ".join(f"{count} {flag}" for flag, count in flags.most_common()))
+    print(
+        "flagged: "
+        + ", ".join(f"{count} {flag}" for flag, count in sorted(flags.items(), key=lambda item: (-item[1], item[0])))
+    )
     print("\n".join(["checks found:", *wrong]) if wrong else "checks found nothing that is not flagged")
 
 
