@@ -9,7 +9,7 @@ import yaml
 from pydantic import ValidationError
 
 from configs.errors import UsageError, nearest
-from configs.schema import Base, Config, Recipe, Study, Suite, Template
+from configs.schema import Base, Config, Device, Recipe, Study, Suite, Template
 
 ROOT = Path(__file__).parent
 C = TypeVar("C", bound=Config)
@@ -56,3 +56,8 @@ def load_suite(name: str) -> Suite:
 def load_study(name: str) -> Study:
     """The study of this name. Raises UsageError with the nearest names when there is none."""
     return _load("studies", Study, name)
+
+
+def load_device(name: str) -> Device:
+    """The accelerator of this name. Raises UsageError with the nearest names when there is none."""
+    return _load("devices", Device, name)

@@ -13,6 +13,7 @@ Reader = Literal["boxed", "answer-tag", "answer-line", "any"]
 Reading = Literal["strict", "lenient"]
 RewardName = Literal["correctness", "format", "random", "inverted"]
 Share = Annotated[float, Field(ge=0, le=1)]
+Precision = Literal["fp32", "tf32", "bf16", "fp16", "fp8", "fp4"]
 
 
 class Config(BaseModel):
@@ -34,6 +35,62 @@ class TinyCorpus(BaseModel):
     worked: Share
 
 
+class Latent(BaseModel):
+    """Multi-head latent attention (DeepSeek-V2, arXiv 2405.04434, section 2.1): ranks and head dimensions.
+
+    What is cached of a token is `kv_rank` values shared by all heads and `rope_dim` of position.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    query_rank: Annotated[int, Field(gt=0)] | None
+    kv_rank: Annotated[int, Field(gt=0)]
+    nope_dim: Annotated[int, Field(gt=0)]
+    rope_dim: Annotated[int, Field(gt=0)]
+    value_dim: Annotated[int, Field(gt=0)]
+
+
+class Experts(BaseModel):
+    """A mixture of experts: all layers but the first `dense_layers` route each token to `active` of `routed` experts."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    routed: Annotated[int, Field(gt=0)]
+    active: Annotated[int, Field(gt=0)]
+    shared: Annotated[int, Field(ge=0)]
+    intermediate: Annotated[int, Field(gt=0)]
+    dense_layers: Annotated[int, Field(ge=0)]
+
+
+class Architecture(BaseModel):
+    """Shapes of a decoder with gated MLPs, enough to count its weights, its arithmetic and its cache.
+
+    `windowed_layers` attend to the last `window` tokens only. With `latent`, `kv_heads` and `head_dim` are unused.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    layers: Annotated[int, Field(gt=0)]
+    hidden: Annotated[int, Field(gt=0)]
+    intermediate: Annotated[int, Field(gt=0)]
+    heads: Annotated[int, Field(gt=0)]
+    kv_heads: Annotated[int, Field(gt=0)]
+    head_dim: Annotated[int, Field(gt=0)]
+    vocabulary: Annotated[int, Field(gt=0)]
+    tied: bool
+    latent: Latent | None = None
+    experts: Experts | None = None
+    window: Annotated[int, Field(gt=0)] | None = None
+    windowed_layers: Annotated[int, Field(ge=0)] = 0
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Architecture:
+        if self.heads % self.kv_heads:
+            raise ValueError("kv_heads must divide heads")
+        if (self.window is None) != (self.windowed_layers == 0) or self.windowed_layers > self.layers:
+            raise ValueError("windowed_layers goes with window, and cannot exceed layers")
+        if self.experts and not self.experts.active <= self.experts.routed:
+            raise ValueError("more experts active than there are")
+        return self
+
+
 class Base(Config):
     """A model before RL: where it is, what is publicly known of its pretraining, and how it is asked.
 
@@ -47,6 +104,7 @@ class Base(Config):
     corpus: TinyCorpus | None = None
     parameters: Annotated[float, Field(gt=0)]
     active_parameters: Annotated[float, Field(gt=0)]
+    architecture: Architecture | None = None
     pretraining_tokens: Annotated[float, Field(gt=0)] | None
     midtraining_maths: str | None
     context_length: Annotated[int, Field(gt=0)]
@@ -174,3 +232,31 @@ class Study(Config):
     recipe: str
     seeds: Annotated[list[int], Field(min_length=1)]
     question: str
+
+
+class Price(BaseModel):
+    """What one GPU costs for an hour, in US dollars: the cheapest and the dearest public offer that was found."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    low: Annotated[float, Field(ge=0)]
+    high: Annotated[float, Field(ge=0)]
+
+    @model_validator(mode="after")
+    def _is_ordered(self) -> Price:
+        if self.low > self.high:
+            raise ValueError("low price exceeds high price")
+        return self
+
+
+class Device(Config):
+    """An accelerator. Peaks are dense (no sparsity), in 10^12 operations a second; memory in 10^9 bytes.
+
+    `driver_names` are what its driver calls it, so that a run's manifest finds its entry.
+    """
+
+    peak_tflops: Annotated[dict[Precision, Annotated[float, Field(gt=0)]], Field(min_length=1)]
+    memory_gb: Annotated[float, Field(gt=0)]
+    bandwidth_gb_s: Annotated[float, Field(gt=0)]
+    usd_per_hour: Price
+    driver_names: Annotated[list[str], Field(min_length=1)]
+    sources: Annotated[list[str], Field(min_length=1)]

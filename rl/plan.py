@@ -60,6 +60,14 @@ class Plan:
         times = int(grpo["max_steps"]) / (updates_each * int(grpo.get("num_iterations", 1)))
         return round(times * self.completions_per_rollout)
 
+    @property
+    def audit_rollouts(self) -> int:
+        """Completions drawn to measure: both audits, the one of training problems, and those along the way."""
+        audit, steps = self.recipe.audit, int(self.recipe.grpo["max_steps"])
+        measured = {0, steps, *range(0, steps, audit.every or steps)}
+        along = len(measured) * min(audit.every_problems, audit.problems) * audit.every_samples
+        return 2 * audit.problems * audit.samples + audit.signal_problems * self.group_size + along
+
     def check(self) -> None:
         """Raises UsageError where the arithmetic of the batch, the context or the stop rule cannot work."""
         self._check_numbers()
@@ -106,12 +114,8 @@ class Plan:
 
     def rows(self) -> list[tuple[str, str]]:
         """The plan as (what, value), for --dry-run."""
-        grpo, audit = self.recipe.grpo, self.recipe.audit
+        grpo = self.recipe.grpo
         limit = int(grpo["max_completion_length"])
-        held_out = 2 * audit.problems * audit.samples + audit.signal_problems * self.group_size
-        steps = int(grpo["max_steps"])
-        measured = {0, steps, *range(0, steps, audit.every or steps)}
-        held_out += len(measured) * min(audit.every_problems, audit.problems) * audit.every_samples
         return [
             ("base", f"{self.base} ({self.origin}{'@' + self.revision[:8] if self.revision else ''})"),
             ("recipe, reward", f"{self.recipe.name}, {self.recipe.reward} ({self.recipe.reading} reading)"),
@@ -124,7 +128,7 @@ class Plan:
                 f"{self.prompts_per_rollout:,} x {self.group_size} = {self.completions_per_rollout:,} completions",
             ),
             ("training rollouts", f"{self.rollouts:,}, at most {self.rollouts * limit:,} tokens"),
-            ("audit rollouts", f"{held_out:,}, at most {held_out * limit:,} tokens"),
+            ("audit rollouts", f"{self.audit_rollouts:,}, at most {self.audit_rollouts * limit:,} tokens"),
             ("memory", self._memory()),
             (
                 "files",

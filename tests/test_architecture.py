@@ -66,8 +66,10 @@ def test_only_rl_imports_trl_and_rewards_import_no_torch() -> None:
             if path.parent.name in {"configs", "rewards"} and path.stem not in {"__init__", "worker"}
         ],
         ["rl.plan", "baselines.bases", "evals.manifest"],
+        ["evals.cost", "evals.spending", "evals.claims"],
+        ["baselines.published", "baselines.published_figure"],
     ],
-    ids=["comparison", "grading", "planning"],
+    ids=["comparison", "grading", "planning", "costs", "published"],
 )
 def test_what_needs_no_model_loads_no_torch(modules: list[str]) -> None:
     code = (
@@ -86,6 +88,8 @@ def test_every_yaml_loads_and_every_name_it_refers_to_exists() -> None:
         load.load_suite(name)
     for name in load.names("recipes"):
         check_grpo(load.load_recipe(name).grpo)
+    for name in load.names("devices"):
+        load.load_device(name)
     for name in load.names("bases"):
         base = load.load_base(name)
         assert base.template in load.names("templates"), name
@@ -96,7 +100,7 @@ def test_every_yaml_loads_and_every_name_it_refers_to_exists() -> None:
         study = load.load_study(name)
         assert study.recipe in load.names("recipes"), name
         assert set(study.bases) <= set(load.names("bases")), name
-    for folder in ("bases", "recipes", "suites", "templates", "studies"):
+    for folder in ("bases", "recipes", "suites", "templates", "studies", "devices"):
         assert load.names(folder), folder
         strays = [path.name for path in (ROOT / "configs" / folder).iterdir() if path.suffix != ".yaml"]
         assert strays == [], folder
