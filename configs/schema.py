@@ -188,14 +188,14 @@ class Recipe(Config):
 
 
 class HubSuite(BaseModel):
-    """A problem set on the hub. `fields` maps our names (problem, answer, id, level) to the set's columns."""
+    """A problem set on the hub. `fields` maps our names (problem, answer, id, level, solution) to the set's columns."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     id: str
     config: str | None = None
     split: str
     revision: str | None = None
-    fields: dict[Literal["problem", "answer", "id", "level"], str]
+    fields: dict[Literal["problem", "answer", "id", "level", "solution"], str]
 
 
 class ProceduralSuite(BaseModel):
@@ -208,11 +208,23 @@ class ProceduralSuite(BaseModel):
     seed: Annotated[int, Field(ge=0)]
 
 
+class GymSuite(BaseModel):
+    """Problems of a reasoning-gym task (Stojanovski et al. 2025, arXiv 2505.24760) with its options; no question twice."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    task: str
+    options: dict[str, Any] = {}
+    size: Annotated[int, Field(gt=0)]
+    seed: Annotated[int, Field(ge=0)]
+    level: str | None = None
+
+
 class Suite(Config):
     """A problem set, from the hub or from a generator. `answer` is how the gold is read from its column."""
 
     hub: HubSuite | None = None
     procedural: ProceduralSuite | None = None
+    reasoning_gym: GymSuite | None = None
     answer: Literal["as-is", "after-hashes", "first-of-list"] = "as-is"
     form: Literal["any", "final", "aime"] = "any"
     """What a right answer must look like beside being equal: see rewards/verify.py."""
@@ -220,8 +232,8 @@ class Suite(Config):
 
     @model_validator(mode="after")
     def _has_one_origin(self) -> Suite:
-        if (self.hub is None) == (self.procedural is None):
-            raise ValueError("a suite has either a hub block or a procedural block")
+        if sum(origin is not None for origin in (self.hub, self.procedural, self.reasoning_gym)) != 1:
+            raise ValueError("a suite has one of the blocks hub, procedural and reasoning_gym")
         return self
 
 

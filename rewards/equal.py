@@ -15,7 +15,7 @@ from rewards.latex import Node
 from rewards.regions import FLIPPED, difference, regions
 from rewards.spelling import Unreadable
 from rewards.units import dimension
-from rewards.values import close, exact, number, symbols
+from rewards.values import WHOLE, close, exact, number, rounds, symbols
 
 POINTS = (0, 2, 4)  # where symbols are positive
 MOST_ITEMS = 200  # of a list, set or matrix
@@ -70,6 +70,8 @@ def _relations(gold: Node, answer: Node) -> bool | None:
         return (value := named(gold)) is not None and same(value, answer)
     if set(answer.args[0]) == {"="} or "approx" in answer.args[0]:
         return _chain(gold, answer)
+    if answer.args[0] == ("in",) and (value := named(answer)) is not None:
+        return same(gold, value)
     return False
 
 
@@ -190,8 +192,8 @@ def _collections(gold: Node, answer: Node) -> bool | None:
 
 def _items(node: Node) -> list[Node] | None:
     op, args = node
-    if op == "rel" and args[0] == ("=",) and _is_name(args[1][0]) and _items(args[1][1]):
-        return _items(args[1][1])  # x = 1, 2 and x = \pm 2
+    if op == "rel" and args[0] in (("=",), ("in",)) and _is_name(args[1][0]) and _items(args[1][1]):
+        return _items(args[1][1])  # x = 1, 2 and x = \pm 2 and x in {1, 2}
     if op == "unit" and _items(args[0]):
         return [Node("unit", (item, args[1])) for item in _items(args[0]) or ()]
     if op in ("list", "set"):
@@ -301,11 +303,28 @@ def _elementwise(wanted: tuple[Node, ...], found: tuple[Node, ...]) -> bool:
 
 
 def _matrices(gold: Node, answer: Node) -> bool | None:
+    gold, answer = _multiplied(gold), _multiplied(answer)
     if "matrix" not in (gold.op, answer.op):
         return None
     if gold.op != answer.op or len(gold.args[0]) != len(answer.args[0]):
         return False
     return all(_elementwise(one, two) for one, two in zip(gold.args[0], answer.args[0], strict=True))
+
+
+def _multiplied(node: Node) -> Node:
+    """A matrix with the number before it multiplied in."""
+    if node.op not in ("mul", "div", "neg"):
+        return node
+    parts = [_multiplied(arg) for arg in node.args]
+    places = [place for place, part in enumerate(parts) if part.op == "matrix"]
+    if len(places) != 1 or (node.op == "div" and places == [1]):
+        return node
+    (place,) = places
+
+    def entry(value: Node) -> Node:
+        return Node(node.op, tuple(value if at == place else part for at, part in enumerate(parts)))
+
+    return Node("matrix", (tuple(tuple(entry(value) for value in row) for row in parts[place].args[0]),))
 
 
 def _ratios(gold: Node, answer: Node) -> bool | None:
@@ -390,7 +409,8 @@ def _equal(one: Node, two: Node) -> bool:
         return left == right
     if not any(symbols(one)) and not any(symbols(two)):
         return close(one, two, 0)
-    if not all(close(one, two, point) for point in POINTS):
+    points = (*POINTS, WHOLE, WHOLE + 1, WHOLE + 2) if rounds(one) or rounds(two) else POINTS
+    if not all(close(one, two, point) for point in points):
         return False
     return _close_if_real(one, two)
 

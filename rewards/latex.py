@@ -356,6 +356,16 @@ class _Reader:
             self.fail()
         return Node("seq", (opening, closing, tuple(items)))
 
+    def series(self, name: str) -> Node:
+        r"""\sum_{k=1}^{10} k and the like: the index, its first and last value, and what is added."""
+        self.expect("_")
+        start = self.group()
+        self.expect("^")
+        last = self.argument()
+        if start.op != "rel" or start.args[0] != ("=",) or start.args[1][0].op != "sym":
+            self.fail()
+        return Node(name, (*start.args[1], last, self.product()))
+
     def built_set(self) -> Node | None:
         """{x : x > 0} and {x in R | x > 0}: what holds for their members. None where it is a set of another kind."""
         start = self.at
@@ -380,6 +390,8 @@ class _Reader:
             return Node("binom", (self.argument(), self.second()))
         if name == "sqrt":
             return self.root()
+        if name in ("sum", "prod"):
+            return self.series(name)
         if name == "pi":
             return Node("const", ("pi",))
         if name == "infty":
@@ -510,7 +522,9 @@ _INEQUALITIES = {"<", ">", "le", "ge", "ne"}
 _RELATIONS = _INEQUALITIES | {"=", "approx", "in", "equiv"}
 _NAMED = frozenset({"overline", "bar", "hat", "vec", "overrightarrow", "widehat", "tilde", "dot", "ddot"})
 _FACTORS = (
-    GREEK | _NAMED | {"frac", "binom", "sqrt", "pi", "infty", "lfloor", "lceil", "langle", "abs", "emptyset", "dots"}
+    GREEK
+    | _NAMED
+    | {"frac", "binom", "sqrt", "pi", "infty", "lfloor", "lceil", "langle", "abs", "emptyset", "dots", "sum", "prod"}
 )
 _FACTORS |= {"reals", "setN", "setZ", "setQ", "setC"} | FUNCTIONS
 _ONE_TOKEN = {"frac", "binom", "sqrt", "^", "_"}
@@ -553,4 +567,4 @@ def parse(text: str) -> Node:
     if not items:
         raise Unreadable("empty")
     tree = items[0] if len(items) == 1 else Node("list", (tuple(items), joined or ","))
-    return _with_unit(tree, "dollar") if money and tree.op not in ("list", "unit", "text") else tree
+    return _with_unit(tree, money[0].lstrip("\\")) if money and tree.op not in ("list", "unit", "text") else tree

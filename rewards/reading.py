@@ -65,12 +65,15 @@ def missing(completion: str, template: Template, reading: Reading) -> str:
 
 
 def _cut(text: str, stops: Sequence[str]) -> str:
-    # A stop string such as </answer> closes the answer and belongs to it; all others stand behind it.
-    ends = [at + len(stop) * stop.startswith("</") for stop in stops if (at := text.find(stop)) >= 0]
+    ends = [at for stop in stops if not stop.startswith("</") and (at := text.find(stop)) >= 0]
     if "<" in text:
         ends += [at for marker in END_OF_TURN if (at := text.find(marker)) >= 0]
     if "\n" in text:
         ends += [at for marker in RUN_ON if (at := text.find(marker)) >= 0]
+    text = text[: min(ends)] if ends else text
+    # A stop string such as </answer> closes the answer and belongs to it; in a text that goes on thinking it ended nothing.
+    thought = text.rfind("</think>") + 1
+    ends = [at + len(stop) for stop in stops if stop.startswith("</") and (at := text.find(stop, thought)) >= 0]
     return text[: min(ends)] if ends else text
 
 

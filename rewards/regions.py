@@ -10,7 +10,7 @@ from typing import Any
 
 from rewards.latex import Node
 from rewards.spelling import Unreadable
-from rewards.values import number, symbols
+from rewards.values import number, put, symbols
 
 Piece = tuple[Any, bool, Any, bool]
 """Low end, whether it belongs, high end, whether that belongs."""
@@ -141,17 +141,11 @@ def _line(left: Node, right: Node) -> tuple[Any, Any]:
         raise Unreadable("syntax")
     name = names.pop()
     line = difference((left, right))
-    at = [number(_put(line, name, Fraction(x)))[0] for x in (0, 1, 3)]
+    at = [number(put(line, name, Fraction(x)))[0] for x in (0, 1, 3)]
     slope = at[1] - at[0]
     if abs(slope) < 1e-40 or abs(at[2] - at[0] - 3 * slope) > 1e-40 or complex(slope).imag or complex(at[0]).imag:
         raise Unreadable("syntax")
     return slope.real, at[0].real / slope.real
-
-
-def _put(node: Node, name: str, value: Fraction) -> Node:
-    if node == Node("sym", (name,)):
-        return Node("num", (value,))
-    return Node(node.op, tuple(_put(arg, name, value) if isinstance(arg, Node) else arg for arg in node.args))
 
 
 def _near(one: Any, two: Any) -> bool:

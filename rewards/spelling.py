@@ -53,8 +53,7 @@ _UNICODE = (
 )
 _TRANSLATE = str.maketrans(_UNICODE)
 
-_THIN = r"(?:\{,\}|\\[,;:! ]|~|[ ])"
-_GROUPED = re.compile(rf"(?<![\d.])(\d{{1,3}})((?:,?{_THIN}\d{{3}})+)(?!\d)")
+_GROUPED = re.compile(r"(?<![\d.])(\d{1,3})((?:(?:\{,\}|,?\\[,;:!]|\\ |~| )\d{3})+)(?!\d)")
 _MIXED = re.compile(r"(?<![\d.,/^_{}])(\d+)(?:\s|\\[ ,;])+(\d+)\s*/\s*(\d+)(?![\d.])")
 _DROPPED = re.compile(
     r"\\(?:left|right|middle|[bB]igg?[lrm]?)(?![a-zA-Z])\s*\.?"
@@ -62,14 +61,16 @@ _DROPPED = re.compile(
     r"|\\[hv](?:space|skip)\*?\s*\{[^{}]*\}|\\(?:[vh]?phantom|label|tag|color)(?:\s*\{[^{}]*\}|(?![a-zA-Z]))"
     r"|(?<!\\)\\[,;:! ()\[\]]|(?<!\\)\$|~|_\{\s*\}"
 )
+_BOLD = re.compile(r"(?<![\w)}*])\*\*([^*]+)\*\*(?![\w(*])")
 _BASES = _pairs("two:2 three:3 four:4 five:5 six:6 seven:7 eight:8 nine:9 ten:10 twelve:12 sixteen:16")
 _BASE = rf"\(?(\d{{1,2}}|{'|'.join(_BASES)})\)?"
 _BASED = re.compile(
     r"(?<![\w.\\{^])(?:\\(?:text|mathrm|mathtt)\s*\{\s*|\(\s*)?"
     r"(?=[A-F]*\d|[A-F]{2})([0-9A-Fa-f]+(?:\.[0-9A-Fa-f]+)?)\s*[})]?\s*"
     rf"(?:_\s*\{{\s*\\(?:text|mathrm)\s*\{{\s*{_BASE}\s*\}}\s*\}}|_\s*\{{\s*{_BASE}\s*\}}|_\s*{_BASE}(?!\w|\.\d)"
-    rf"|,?\s*\(?\s*(?:in\s+)?base[\s-]*{_BASE}(?!\w|\.\d)\s*\)?)"
+    rf"|,?\s*(?:\\text\s*\{{)?\s*\(?\s*(?:in\s+)?base[\s~-]*\}}?\s*{_BASE}(?!\w|\.\d)\s*\)?\s*\}}?)"
 )
+_DIGITS_IN_TEXT = re.compile(r"(?<=[\dA-F])\\(?:text|mathrm)\s*\{([0-9A-F]+)\}(?=[\w\s]*_)")
 _UNIT = r"(?:[kcmnµμ]?m|[km]?g|[kMG]?Hz|[kmM]?[JWVNL]|[km]?mol|k?Pa|ml|s|h|A|K|C|F|T|mph)(?:\s*\^\s*\{?-?\d\}?)?"
 _UNIT_TAIL = re.compile(rf"(?<=[\d)}}])(?:\s|\\[,; ]|~)+({_UNIT}(?:\s*(?:/|\\cdot)\s*{_UNIT})?)[.\s]*$")
 _BARE_LETTER = re.compile(r"(?<![\\a-zA-Z])[a-zA-Z]")
@@ -125,11 +126,12 @@ def clean(text: str) -> str:
     if not text.isascii():
         text = unicodedata.normalize("NFKC", text.translate(_TRANSLATE))
     text = " ".join(text.split())  # so that no pattern meets more than one space in a row
+    text = _DIGITS_IN_TEXT.sub(r"\1", _BOLD.sub(r"\1", text))
     text = _MIXED.sub(r"\1\\frac{\2}{\3}", _BASED.sub(_with_base, text))
     text = _GROUPED.sub(lambda found: found[1] + re.sub(r"\D", "", found[2]), text)
     if (tail := _UNIT_TAIL.search(text)) and not _BARE_LETTER.search(text, 0, tail.start()):
         text = text[: tail.start()] + rf"\text{{ {tail[1]}}}"
-    return _DROPPED.sub(" ", text).strip()
+    return _DROPPED.sub(" ", text).strip().rstrip(" .")
 
 
 def _with_base(found: re.Match[str]) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 from configs.errors import UsageError
 from configs.fingerprint import fingerprint
 from configs.load import load_suite
-from configs.schema import HubSuite, Suite
+from configs.schema import GymSuite, HubSuite, Suite
 from rewards.procedural import sums
 from rewards.types import Problem
 from rewards.verify import FORMS, accepts_itself
@@ -44,7 +44,8 @@ class ProblemSet:
 def load_problems(suite: str) -> ProblemSet:
     """The problems of a suite of configs/suites, or of a file whose path ends in .jsonl.
 
-    A line of a file holds id, problem and answer, and may hold level, source and form (any, final, aime). Raises UsageError with what to type
+    A line of a file holds id, problem and answer, and may hold level, source, solution
+    and form (any, final, aime). Raises UsageError with what to type
     when there is no such suite or file, a line can't be used, the hub can't be reached, or no gold is any good.
     """
     problems = tuple(_from_file(Path(suite)) if suite.endswith(".jsonl") else _from_config(load_suite(suite)))
@@ -87,12 +88,22 @@ def read_rows(path: Path, fields: Iterable[str]) -> Iterable[tuple[int, dict[str
 
 def _from_file(path: Path) -> Iterable[Problem]:
     for number, row in read_rows(path, ("id", "problem", "answer")):
-        level, source = (None if row.get(key) is None else str(row[key]) for key in ("level", "source"))
+        level, source, solution = (
+            None if row.get(key) is None else str(row[key]) for key in ("level", "source", "solution")
+        )
         question, answer = str(row["problem"]), str(row["answer"])
         form = row.get("form", "any")
         if form not in FORMS:
             raise UsageError(f"{path}, line {number}: form {form!r} is none of {', '.join(FORMS)}")
-        yield Problem(id=str(row["id"]), question=question, answer=answer, level=level, source=source, form=form)
+        yield Problem(
+            id=str(row["id"]),
+            question=question,
+            answer=answer,
+            level=level,
+            source=source,
+            solution=solution,
+            form=form,
+        )
 
 
 def _from_config(suite: Suite) -> Iterable[Problem]:
@@ -100,6 +111,15 @@ def _from_config(suite: Suite) -> Iterable[Problem]:
         for index, (question, answer) in enumerate(sums(made.split, made.size, made.seed)):
             name = f"{suite.name}/{made.split}/{index}"
             yield Problem(id=name, question=question, answer=answer, source=made.generator)
+    if gym := suite.reasoning_gym:
+        for index, (question, answer) in enumerate(_gym_rows(suite.name, gym)):
+            yield Problem(
+                id=f"{suite.name}/{index}",
+                question=question,
+                answer=answer,
+                level=gym.level,
+                source=f"reasoning-gym {gym.task}",
+            )
     if hub := suite.hub:
         columns = hub.fields
         for index, row in enumerate(_hub_rows(suite.name, hub)):
@@ -109,8 +129,28 @@ def _from_config(suite: Suite) -> Iterable[Problem]:
                 answer=_gold(row[columns["answer"]], suite),
                 level=str(row[columns["level"]]) if "level" in columns else None,
                 source=hub.id,
+                solution=str(row[columns["solution"]]) if "solution" in columns else None,
                 form=suite.form,
             )
+
+
+def _gym_rows(name: str, gym: GymSuite) -> Iterable[tuple[str, str]]:
+    import reasoning_gym
+
+    try:
+        rows = reasoning_gym.create_dataset(gym.task, size=8 * gym.size, seed=gym.seed, **gym.options)
+    except (ValueError, TypeError, AssertionError) as error:  # its ways to refuse a task, an option or a value
+        raise UsageError(
+            f"suite {name}: reasoning-gym refuses {gym.task}: {error}; correct the suite's YAML"
+        ) from error
+    seen: set[str] = set()
+    for row in rows:
+        if row["question"] not in seen:
+            seen.add(row["question"])
+            yield row["question"], str(row["answer"])
+            if len(seen) == gym.size:
+                return
+    raise UsageError(f"suite {name}: {gym.task} has only {len(seen)} different questions; lower size from {gym.size}")
 
 
 def _gold(value: Any, suite: Suite) -> str:

@@ -20,6 +20,8 @@ class Problem:
     answer: str
     level: str | None = None
     source: str | None = None
+    solution: str | None = None
+    """A worked solution, for few-shot examples and SFT; never shown of the problem that is asked."""
     form: Form = "any"
     """What a right answer must also look like; see rewards/verify.py."""
 

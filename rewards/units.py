@@ -40,12 +40,14 @@ _SPELLINGS = {
     ("tension", 1): "v volt",
     ("current", 1): "a ampere amp",
     ("frequency", 1): "hz hertz",
-    ("euro", 1): "euro",
+    ("euro", 1): "euro €",
+    ("pound sterling", 1): "£ quid",
+    ("unit", 1): "unit",
 }
 _UNITS = {spelling: key for key, spellings in _SPELLINGS.items() for spelling in spellings.split()}
 _MULTIPLIERS = {"dozen": 12, "hundred": 100, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
 _POWERS = {"square": 2, "squared": 2, "sq": 2, "cubic": 3, "cubed": 3, "cu": 3}
-_WORD = re.compile(r"[a-zA-Z$°¢]+|-?\d+|[/^]")
+_WORD = re.compile(r"[a-zA-Z$€£°¢]+|-?\d+|[/^]")
 
 Dimensions = tuple[tuple[str, int], ...] | None
 

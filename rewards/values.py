@@ -23,6 +23,7 @@ from rewards.spelling import Unreadable
 BITS = 20_000  # of an exact numerator or denominator
 EXPONENT = 100_000  # bits that a floating value may have before or behind the point
 DIGITS = 60
+TERMS = 100  # of a sum or product that is written with a sign for it
 STEPS = 3_000  # one for each sum or product of a floating value, 10 for a function, 100 for a factorial
 FACTORIAL = 2_000  # largest n whose n! is worked out exactly
 
@@ -39,8 +40,8 @@ def exact(node: Node) -> Fraction | None:
         return None
     if op == "fn":
         return _of_integers(args[0], args[2])
-    if op == "base":
-        return None
+    if op in ("sum", "prod"):
+        return _series(op, *args)
     if op not in _EXACT:
         return None
     values = [exact(arg) for arg in args]
@@ -139,6 +140,28 @@ def _of_integers(name: str, operand: Node) -> Fraction | None:
     return Fraction((math.gcd if name == "gcd" else math.lcm)(*(int(value) for value in values if value is not None)))
 
 
+def _series(op: str, index: Node, first: Node, last: Node, body: Node) -> Fraction | None:
+    low, high = exact(first), exact(last)
+    if low is None or high is None or low.denominator != 1 or high.denominator != 1:
+        return None
+    if high - low > TERMS:
+        raise Unreadable("too_big")
+    total = Fraction(op == "prod")
+    for value in range(int(low), int(high) + 1):
+        term = exact(put(body, index.args[0], Fraction(value)))
+        if term is None:
+            return None
+        total = _bounded(total + term if op == "sum" else total * term) or Fraction(0)
+    return total
+
+
+def put(node: Node, name: str, value: Fraction) -> Node:
+    """The tree with a number in a symbol's place."""
+    if node == Node("sym", (name,)) or node == Node("const", (name,)):
+        return Node("num", (value,))
+    return Node(node.op, tuple(put(arg, name, value) if isinstance(arg, Node) else arg for arg in node.args))
+
+
 class _Floats:
     """Double precision: fast, and enough to see that two values differ."""
 
@@ -191,9 +214,14 @@ def _digits() -> _Digits:
     return _THREAD.digits
 
 
+WHOLE = 100
+
+
 @lru_cache(maxsize=4_096)
 def _value_of_symbol(name: str, point: int) -> Fraction:
-    """A number between 1/2 and 3 that stands for a symbol; at odd points it is negative."""
+    """A number between 1/2 and 3 that stands for a symbol; at odd points it is negative, from `WHOLE` on a power of 2."""
+    if point >= WHOLE:
+        return Fraction(2 ** (1 + (point + len(name) + sum(name.encode())) % 5))
     drawn = int.from_bytes(hashlib.sha256(f"{name}/{point}".encode()).digest()[:6], "big")
     return (Fraction(1, 2) + Fraction(5, 2) * Fraction(drawn, 2**48)) * (-1 if point % 2 else 1)
 
@@ -334,7 +362,7 @@ _NUMERIC: dict[str, Any] = {
 }
 
 
-def number(node: Node, point: int = 0, *, fast: bool = False) -> tuple[Any, float]:
+def number(node: Node, point: int = 0, *, fast: bool = False) -> tuple[Any, Any]:
     """The value of a tree at one of the points of its symbols, and the largest size met on the way.
 
     `fast` gives double precision, else 60 digits. Raises Unreadable where there is no such value.
@@ -342,7 +370,7 @@ def number(node: Node, point: int = 0, *, fast: bool = False) -> tuple[Any, floa
     evaluator = _Evaluator(_FLOATS if fast else _digits(), point)
     try:
         value = evaluator(node)
-        return value, float(evaluator.largest)
+        return value, evaluator.largest
     except ZeroDivisionError as error:
         raise Unreadable("undefined") from error
     except (OverflowError, ValueError) as error:
@@ -362,7 +390,15 @@ def close(left: Node, right: Node, point: int) -> bool:
         if error.reason == "syntax":
             raise
     (one, size), (two, other) = (number(node, point) for node in (left, right))
-    return abs(one - two) <= 1e-45 * max(abs(one), abs(two)) or abs(one - two) <= 1e-50 * max(1.0, size, other)
+    if abs(one - two) <= 1e-45 * max(abs(one), abs(two)):
+        return True
+    # What cancels leaves an error of the size of what was cancelled; huge terms would make everything equal.
+    return max(size, other) < 1e20 and abs(one - two) <= 1e-50 * max(1, size, other)
+
+
+def rounds(node: Node) -> bool:
+    """Whether a tree rounds something down or up, so that whole numbers tell more than others."""
+    return node.op in ("floor", "ceil") or any(rounds(arg) for arg in node.args if isinstance(arg, Node))
 
 
 def symbols(node: Node) -> Iterator[str]:

@@ -22,6 +22,7 @@ _MONTH = r"(jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug
 _DAY = r"(\d{1,2})(?:st|nd|rd|th)?"
 _MONTH_FIRST = re.compile(rf"{_MONTH}\s+{_DAY}(?:\s*,?\s*(\d{{4}}))?", re.IGNORECASE)
 _DAY_FIRST = re.compile(rf"{_DAY}\s+(?:of\s+)?{_MONTH}(?:\s*,?\s*(\d{{4}}))?", re.IGNORECASE)
+_MONTH_AND_YEAR = re.compile(rf"{_MONTH}\s*,?\s*(\d{{4}})", re.IGNORECASE)
 _ISO = re.compile(r"(\d{4})-(\d{1,2})-(\d{1,2})")
 _ONES = [
     "zero",
@@ -70,7 +71,7 @@ PHRASES = {
 
 def plain(text: str) -> str:
     """The text without TeX, in lower case, with single spaces."""
-    bare = _COMMAND.sub(lambda found: " " if found[0].startswith("\\") and not found[0][1:].isalpha() else "", text)
+    bare = _COMMAND.sub(lambda found: " " if not found[0][1:].isalpha() else "", text.replace(r"\!", ""))
     return " ".join(re.sub(r"[{}$~]", " ", bare).lower().split()).strip(" .!\"'`*")
 
 
@@ -134,6 +135,8 @@ def date(text: str) -> tuple[int, int, int] | None:
         return _MONTHS.index(found[1][:3]) + 1, int(found[2]), int(found[3] or 0)
     if found := _DAY_FIRST.fullmatch(words):
         return _MONTHS.index(found[2][:3]) + 1, int(found[1]), int(found[3] or 0)
+    if found := _MONTH_AND_YEAR.fullmatch(words):
+        return _MONTHS.index(found[1][:3]) + 1, 0, int(found[2])
     if found := _ISO.fullmatch(words):
         return int(found[2]), int(found[3]), int(found[1])
     return None
