@@ -28,9 +28,7 @@ def few_shot(template: Template, suite: ProblemSet, source: ProblemSet, *, shots
     """
     asked = {problem.question for problem in suite.problems} | {problem.id for problem in suite.problems}
     usable = [
-        each
-        for each in source.problems
-        if each.id not in source.bad_gold and not {each.id, each.question} & asked
+        each for each in source.problems if each.id not in source.bad_gold and not {each.id, each.question} & asked
     ]
     if len(usable) < shots:
         raise UsageError(

@@ -76,7 +76,9 @@ def cuts(problems: Sequence[Problem], *, seed: int) -> list[Cut]:
             shown, rest = cut_question(text)
             if _NUMBER.search(rest):
                 found.append(Cut(problem=problem, arm=arm, shown=shown, rest=rest))
-    both = {cut.problem.id for cut in found if cut.arm == "asked"} & {cut.problem.id for cut in found if cut.arm == "fresh"}
+    both = {cut.problem.id for cut in found if cut.arm == "asked"} & {
+        cut.problem.id for cut in found if cut.arm == "fresh"
+    }
     if not both:
         raise UsageError("no question has a number in its last 40%; choose another --suite or a larger --limit")
     return [cut for cut in found if cut.problem.id in both]
@@ -145,7 +147,9 @@ class Letters:
 
         shots = "".join(f"{ask(word, letter)} {count}\n\n" for word, letter, count in _EXAMPLES)
         arm = "spelled" if spelled else "whole"
-        return Request(problem_id=f"{self.word}|{self.letter}|{arm}", sample=0, prompt=shots + ask(self.word, self.letter))
+        return Request(
+            problem_id=f"{self.word}|{self.letter}|{arm}", sample=0, prompt=shots + ask(self.word, self.letter)
+        )
 
 
 def letter_questions(*, size: int, seed: int) -> list[Letters]:

@@ -87,7 +87,9 @@ def named(relation: Node) -> Node | None:
 
 
 def _is_name(node: Node) -> bool:
-    return node.op == "sym" or (node.op == "mul" and all(part.op == "sym" or _is_name(part) for part in node.args))
+    """A symbol, symbols side by side (AB), or a point of symbols such as (x, y)."""
+    parts = node.args[2] if node.op == "seq" else node.args if node.op == "mul" else ()
+    return node.op == "sym" or (bool(parts) and all(map(_is_name, parts)))
 
 
 def _chain(gold: Node, answer: Node) -> bool:

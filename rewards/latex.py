@@ -190,7 +190,10 @@ class _Reader:
                 value = Node("mul", (value, self.signed()))
             elif token == ("op", "/"):
                 self.at += 1
-                value = Node("div", (value, self.signed()))
+                under = self.signed()
+                percent = under.op == "percent"  # 1/2% is half a percent
+                value = Node("div", (value, under.args[0] if percent else under))
+                value = Node("percent", (value,)) if percent else value
             elif token == ("op", ":") and self.starts_factor(self.peek(1)):
                 self.at += 1
                 value = Node("ratio", (value, self.signed()))
@@ -275,19 +278,24 @@ class _Reader:
 
     def group(self) -> Node:
         self.expect("{")
+        self.deeper()
         items, joined = self.sequence(("}",))
+        self.depth -= 1
         self.expect("}")
         if not items:
             self.fail()
         return items[0] if len(items) == 1 else Node("list", (tuple(items), joined))
 
     def atom(self) -> Node:
-        self.depth += 1
-        if self.depth > DEEPEST:
-            raise Unreadable("too_deep")
+        self.deeper()
         value = self.inside(self.take())
         self.depth -= 1
         return value
+
+    def deeper(self) -> None:
+        self.depth += 1
+        if self.depth > DEEPEST:
+            raise Unreadable("too_deep")
 
     def inside(self, token: Token) -> Node:
         if token.kind in ("num", "rep", "sci"):

@@ -131,7 +131,19 @@ def clean(text: str) -> str:
     text = _GROUPED.sub(lambda found: found[1] + re.sub(r"\D", "", found[2]), text)
     if (tail := _UNIT_TAIL.search(text)) and not _BARE_LETTER.search(text, 0, tail.start()):
         text = text[: tail.start()] + rf"\text{{ {tail[1]}}}"
-    return _DROPPED.sub(" ", text).strip().rstrip(" .")
+    text = _DROPPED.sub(" ", text).strip().rstrip(" .")
+    outer = min(len(text) - len(text.lstrip("{")), len(text) - len(text.rstrip("}")))
+    return text[outer : len(text) - outer] if outer and balanced(text[outer : len(text) - outer]) else text
+
+
+def balanced(text: str) -> bool:
+    r"""Whether every brace that opens closes; \{ and \} are printed and do neither."""
+    depth = 0
+    for character in re.sub(r"\\[{}]", "", text):
+        depth += (character == "{") - (character == "}")
+        if depth < 0:
+            return False
+    return depth == 0
 
 
 def _with_base(found: re.Match[str]) -> str:

@@ -15,7 +15,7 @@ from rewards import words
 from rewards.equal import same
 from rewards.form import worked_out
 from rewards.latex import LONGEST, Node, parse
-from rewards.spelling import Unreadable
+from rewards.spelling import Unreadable, balanced
 from rewards.values import exact
 
 VERIFIER_VERSION = "2"  # goes up with every change that can change a verdict
@@ -36,7 +36,7 @@ class Comparison(NamedTuple):
 
 _EQUAL = Comparison(True, "graded", "equal")
 _DIFFERENT = Comparison(False, "graded", "different")
-_AIME = re.compile(r"0{0,2}\d{1,3}")
+_AIME = re.compile(r"\d{1,3}", re.ASCII)
 _LETTERS = re.compile(r"[A-Za-z]{3,}")
 
 
@@ -49,8 +49,8 @@ def verify(gold: str, answer: str, *, form: Form = "any") -> Comparison:
     >>> verify(r"\\frac34", "0.75")
     Comparison(correct=True, status='graded', reason='equal')
     """
-    if gold.isascii() and answer.isascii() and gold.isdigit() and answer.isdigit() and len(answer) <= 4:
-        return _EQUAL if int(gold[:LONGEST]) == int(answer) and len(gold) <= LONGEST else _DIFFERENT
+    if gold.isascii() and answer.isascii() and gold.isdigit() and answer.isdigit() and form != "aime":
+        return _EQUAL if gold.lstrip("0") == answer.lstrip("0") else _DIFFERENT
     return _verify(gold, answer, form)
 
 
@@ -113,7 +113,8 @@ def _same_maths(gold: str, answer: str) -> bool:
 
 
 def _same_signs(gold: str, answer: str) -> bool:
-    return re.sub(r"[\s${}]", "", gold).strip(".") == re.sub(r"[\s${}]", "", answer).strip(".")
+    one, two = (" ".join(re.sub(r"[${}]", "", text).split()).strip(".") for text in (gold, answer))
+    return one == two
 
 
 def _tree(text: str) -> Node:
@@ -142,22 +143,14 @@ def in_form(gold: str, answer: str, form: Form) -> bool:
 @lru_cache(maxsize=65_536)
 def accepts_itself(gold: str) -> bool:
     """Whether this gold can be graded against: not empty, not too long, balanced, and not worth infinity or nothing."""
+    if gold.isascii() and gold.isdigit():
+        return True
     if len(gold) > LONGEST or not gold.strip() or not verify(gold, gold).correct:
         return False
     try:
         exact(_tree(gold))
     except Unreadable as error:
         if error.reason == "syntax":
-            return _balanced(gold) and any(letter.isalnum() for letter in gold)
+            return balanced(gold) and any(letter.isalnum() for letter in gold)
         return error.reason == "too_big"  # 2019! is compared as it is written
     return True
-
-
-def _balanced(text: str) -> bool:
-    bare = re.sub(r"\\[{}]", "", text)
-    depth = 0
-    for character in bare:
-        depth += {"{": 1, "}": -1}.get(character, 0)
-        if depth < 0:
-            return False
-    return depth == 0

@@ -12,7 +12,12 @@ from rewards.types import Problem
 
 def problem_set(name, numbers):
     problems = tuple(
-        Problem(id=f"{name}/{n}", question=f"What is {n} + {n}?", answer=str(2 * n), solution=f"Twice {n} is {2 * n}.\n#### {2 * n}")
+        Problem(
+            id=f"{name}/{n}",
+            question=f"What is {n} + {n}?",
+            answer=str(2 * n),
+            solution=f"Twice {n} is {2 * n}.\n#### {2 * n}",
+        )
         for n in numbers
     )
     return ProblemSet(name=name, problems=problems, bad_gold=())

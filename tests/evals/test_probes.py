@@ -9,7 +9,11 @@ from evals.probes import contamination, cut_question, cuts, letter_questions, le
 from rewards.types import Problem
 
 PROBLEMS = [
-    Problem(id=str(n), question=f"A train leaves at {n + 10} and drives for {n + 20} hours over {n + 300} hills. How far is {n + 40} miles?", answer=str(n + 7))
+    Problem(
+        id=str(n),
+        question=f"A train leaves at {n + 10} and drives for {n + 20} hours over {n + 300} hills. How far is {n + 40} miles?",
+        answer=str(n + 7),
+    )
     for n in range(40)
 ]
 
@@ -61,7 +65,9 @@ def test_letters_are_counted_right_by_one_who_sees_them_and_by_nobody_else():
     assert sum(one.count > 1 for one in questions) == 30
     tokens = {one.word: 1 + index % 4 for index, one in enumerate(questions)}
     seeing = {
-        one.request(spelled=arm).problem_id: f" {one.count}\n\nQuestion: 9" if arm else " 1" for one in questions for arm in (True, False)
+        one.request(spelled=arm).problem_id: f" {one.count}\n\nQuestion: 9" if arm else " 1"
+        for one in questions
+        for arm in (True, False)
     }
     found = letters(questions, seeing, tokens)
     assert found["spelled"].value == 1

@@ -13,11 +13,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import math_verify
+from tests.rewards.attacks import ATTACKS
 from trl.rewards import accuracy_reward as trl_reward
 
 from rewards.drop_in import accuracy_reward
 from rewards.verify import _verify
-from tests.rewards.attacks import ATTACKS
 
 Grader = Callable[[str, str], bool]
 
@@ -56,7 +56,10 @@ def main() -> None:
     rows = [json.loads(line) for line in (Path(__file__).parent / "cases.jsonl").open(encoding="utf-8")]
     rows = [row for row in rows if "final_form" not in row and row.get("template", "none") == "none"]
     rows = [row for row in rows if row.get("reading", "strict") == "strict"]
-    cases = [(row["gold"], row.get("completion") or rf"So \boxed{{{row['answer']}}}.", row["right"]) for row in rows]
+    cases = [
+        (row["gold"], row["completion"] if "completion" in row else rf"So \boxed{{{row['answer']}}}.", row["right"])
+        for row in rows
+    ]
     print(f"{len(cases)} cases, {len(ATTACKS)} attacks")
     print(f"{'':22}{'right':>8}{'false neg':>11}{'false pos':>11}{'per second':>12}{'attacks':>9}{'over 1 s':>10}")
     for name, grader in GRADERS.items():
