@@ -13,11 +13,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import math_verify
-from tests.rewards.attacks import ATTACKS
 from trl.rewards import accuracy_reward as trl_reward
 
 from rewards.drop_in import accuracy_reward
 from rewards.verify import _verify
+from tests.rewards.attacks import ATTACKS
 
 Grader = Callable[[str, str], bool]
 
