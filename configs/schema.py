@@ -174,12 +174,14 @@ class Recipe(Config):
     """How a base is trained: the lab's few fields, and a `grpo` block in TRL's own field names.
 
     `overlong_cache` is DAPO's soft limit: tokens before the hard limit in which the reward falls to -1 (eq. 13).
-    `lora` holds fields of peft's LoraConfig; null trains all weights.
+    `lora` holds fields of peft's LoraConfig; null trains all weights. `sampler` chooses what is asked: `uniform` goes
+    through the set, `edge` keeps what the signal audit found solved sometimes, `posterior` learns as it goes.
     """
 
     reward: RewardName
     reading: Reading
     engine: Literal["transformers", "vllm"]
+    sampler: Literal["uniform", "edge", "posterior"] = "uniform"
     audit: AuditPlan
     overlong_cache: int | None = None
     lora: dict[str, Any] | None = None
@@ -206,6 +208,8 @@ class ProceduralSuite(BaseModel):
     split: Literal["train", "test"]
     size: Annotated[int, Field(gt=0)]
     seed: Annotated[int, Field(ge=0)]
+    digits: Annotated[list[Annotated[int, Field(gt=1, lt=7)]], Field(min_length=1)] = [3]
+    """Of each number; as many problems of one as of another."""
 
 
 class GymSuite(BaseModel):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+from collections.abc import Sequence
 from typing import Literal
 
 from configs.errors import UsageError
@@ -20,17 +21,41 @@ def in_test_split(a: int, b: int) -> bool:
     return hashlib.sha256(pair.encode()).digest()[0] % HELD_OUT == 0
 
 
-def sums(split: Literal["train", "test"], size: int, seed: int) -> list[tuple[str, str]]:
-    """`size` different questions "347+285=?" and their answers: two numbers of 100..899 with a sum of at most 999.
+def sums(
+    split: Literal["train", "test"], size: int, seed: int, *, digits: Sequence[int] = (3,)
+) -> list[tuple[str, str, str]]:
+    """`size` different questions "347+285=?" with their answers and numbers of digits, as many of each in `digits`.
 
-    No unordered pair comes twice. Raises UsageError when the split holds fewer than `size` pairs.
+    Both numbers have that many digits and so has their sum, and neither starts with a 9. No unordered pair comes twice.
+    Raises UsageError when the split holds fewer than `size` pairs.
 
-    >>> all(eval(question[:-2]) == int(answer) for question, answer in sums("test", 9, seed=0))
+    >>> all(eval(question[:-2]) == int(answer) for question, answer, _ in sums("test", 9, seed=0))
     True
     """
-    pairs = [(a, b) for a in range(100, 500) for b in range(a, 1000 - a) if in_test_split(a, b) == (split == "test")]
-    if size > len(pairs):
-        raise UsageError(f"sums has {len(pairs)} pairs in its {split} split; size: {size} is more than that")
     rng = random.Random(seed)
-    drawn = rng.sample(pairs, size)
-    return [(f"{x}+{y}=?", str(x + y)) for x, y in (pair if rng.random() < 0.5 else pair[::-1] for pair in drawn)]
+    drawn: list[tuple[str, str, str]] = []
+    for index, count in enumerate(digits):
+        wanted = size // len(digits) + (index < size % len(digits))
+        for a, b in _pairs(count, split, wanted, rng):
+            x, y = (a, b) if rng.random() < 0.5 else (b, a)
+            drawn.append((f"{x}+{y}=?", str(x + y), str(count)))
+    if len(digits) > 1:
+        rng.shuffle(drawn)
+    return drawn
+
+
+def _pairs(digits: int, split: str, wanted: int, rng: random.Random) -> list[tuple[int, int]]:
+    low, high = 10 ** (digits - 1), 10**digits
+    if digits > 3:  # too many to list: draw until there are enough
+        found: dict[tuple[int, int], None] = {}
+        while len(found) < wanted:
+            a, b = sorted((rng.randrange(low, high - low), rng.randrange(low, high - low)))
+            if a + b < high and in_test_split(a, b) == (split == "test"):
+                found[a, b] = None
+        return list(found)
+    pairs = [
+        (a, b) for a in range(low, high // 2) for b in range(a, high - a) if in_test_split(a, b) == (split == "test")
+    ]
+    if wanted > len(pairs):
+        raise UsageError(f"sums has {len(pairs)} pairs in its {split} split; size: {wanted} is more than that")
+    return rng.sample(pairs, wanted)

@@ -108,9 +108,10 @@ def _from_file(path: Path) -> Iterable[Problem]:
 
 def _from_config(suite: Suite) -> Iterable[Problem]:
     if made := suite.procedural:
-        for index, (question, answer) in enumerate(sums(made.split, made.size, made.seed)):
+        rows = sums(made.split, made.size, made.seed, digits=made.digits)
+        for index, (question, answer, level) in enumerate(rows):
             name = f"{suite.name}/{made.split}/{index}"
-            yield Problem(id=name, question=question, answer=answer, source=made.generator)
+            yield Problem(id=name, question=question, answer=answer, level=level, source=made.generator)
     if gym := suite.reasoning_gym:
         for index, (question, answer) in enumerate(_gym_rows(suite.name, gym)):
             yield Problem(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from datetime import timedelta
@@ -31,6 +31,7 @@ from rewards.suites import ProblemSet
 from rewards.types import STATUSES, Problem
 from rewards.verify import VERIFIER_VERSION
 from rl.plan import Plan, rank
+from rl.sampler import Posterior
 
 TRAINING_SEEDS = 1_000_003
 """Offset of the seeds of training rollouts from those of audits, so that no sample is drawn twice."""
@@ -130,6 +131,50 @@ class Rollouts:
         return "stop" if len(ids) < self.sampling.max_tokens else "length"
 
 
+class Trainer(GRPOTrainer):
+    """TRL's trainer, asking the problems that a sampler chooses instead of those that come next in the data set."""
+
+    sampler: Posterior | None = None
+    rows: dict[str, dict[str, Any]]
+
+    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        if self.sampler:
+            size, first = self.sampler.group_size, self.accelerator.process_index * len(inputs)
+            drawn = self.sampler.draw(self.state.global_step, self.accelerator.num_processes * len(inputs) // size)
+            inputs = [self.rows[drawn[(first + place) // size]] for place in range(len(inputs))]
+            self.drawn = drawn
+        return super()._generate_and_score_completions(inputs)
+
+    def _calculate_rewards(self, *args: Any) -> torch.Tensor:
+        rewards = super()._calculate_rewards(*args)  # of all processes, group by group
+        if self.sampler:
+            paid = rewards[:, 0].view(-1, self.sampler.group_size).gt(0.5).sum(dim=1).tolist()
+            self._metrics["train"]["sampler/expected_informative"].append(self.sampler.expected(self.drawn))
+            self.sampler.update(group_counts(self.drawn, paid, self.sampler.group_size))
+        return rewards
+
+
+def group_counts(ids: Sequence[str], paid: Sequence[int], size: int) -> dict[str, tuple[int, int]]:
+    """Paid and all completions by problem, of groups given one by one."""
+    counts: dict[str, tuple[int, int]] = {}
+    for id, right in zip(ids, paid, strict=True):
+        before = counts.get(id, (0, 0))
+        counts[id] = before[0] + right, before[1] + size
+    return counts
+
+
+def replayed(sampler: Posterior, rows: Iterable[dict[str, Any]]) -> Posterior:
+    """The sampler as it was after the steps whose rollouts are kept."""
+    steps: dict[int, dict[str, list[int]]] = {}
+    for row in rows:
+        counts = steps.setdefault(row["step"], {}).setdefault(row["problem_id"], [0, 0])
+        counts[0] += (row["reward"] or 0.0) > 0.5
+        counts[1] += 1
+    for _, counts in sorted(steps.items()):
+        sampler.update({id: (right, drawn) for id, (right, drawn) in counts.items()})
+    return sampler
+
+
 class Record(TrainerCallback):
     """Writes metrics.jsonl a step at a time and measures held-out pass@1 while training goes on."""
 
@@ -222,6 +267,7 @@ def train(plan: Plan, suite: ProblemSet, train_suite: ProblemSet, *, resume: boo
         "base": plan.base,
         "recipe": plan.recipe.name,
         "reward": plan.recipe.reward,
+        "sampler": plan.recipe.sampler,
         "seed": plan.seed,
         "template": plan.template.name,
         "suite": {"name": suite.name, "fingerprint": suite.fingerprint},
@@ -267,21 +313,25 @@ class _Run:
             self._before(step, kept)
         if plan.processes > 1:
             PartialState().wait_for_everyone()
+        if plan.recipe.sampler == "edge":
+            usable = self._at_the_edge(usable)
 
         rollouts = Rollouts(plan, self.engine, {one.id: one for one in usable}, kept, self.clock)
-        trainer = GRPOTrainer(
+        rows = [{"prompt": plan.template.ask(one.question), "problem_id": one.id} for one in usable]
+        trainer = Trainer(
             model=self.loaded.model,
             reward_funcs=self._rewards(rollouts),
             args=self._config(),
-            train_dataset=Dataset.from_list(
-                [{"prompt": plan.template.ask(one.question), "problem_id": one.id} for one in usable]
-            ),
+            train_dataset=Dataset.from_list(rows),
             processing_class=self.loaded.tokenizer,
             callbacks=[Record(plan, self.clock, self.measure)],
             peft_config=self._lora(),
             rollout_func=rollouts.draw if plan.recipe.engine == "transformers" else None,
         )
         trainer.remove_callback(PrinterCallback)
+        if plan.recipe.sampler == "posterior":
+            trainer.rows = {row["problem_id"]: row for row in rows}
+            trainer.sampler = self._posterior(usable, kept)
         began = time.perf_counter()
         before = {kind: self.clock.split.get(kind, 0.0) for kind in ("rollout", "grading", "audit")}
         if checkpoint and step >= int(plan.recipe.grpo["max_steps"]):
@@ -295,6 +345,28 @@ class _Run:
             self.audit("end", int(plan.recipe.grpo["max_steps"]), self.suite, plan.recipe.audit.samples)
             self.measure(int(plan.recipe.grpo["max_steps"]))
             self._save(trainer)
+
+    def _signal(self) -> dict[str, tuple[int, int]]:
+        """Right and all samples of each problem of the signal audit."""
+        audit = json.loads((self.plan.out / "audit-signal.json").read_text(encoding="utf-8"))
+        return {one["id"]: (one["correct"], one["samples"]) for one in audit["problems"]}
+
+    def _at_the_edge(self, usable: list[Problem]) -> list[Problem]:
+        """The problems that the base solves sometimes and not always, of those that the signal audit asked."""
+        counts = self._signal()
+        edge = [one for one in usable if one.id in counts and 0 < counts[one.id][0] < counts[one.id][1]]
+        if not edge:
+            raise UsageError(
+                f"sampler: edge finds none: of {len(counts)} audited problems the base solves each always or never; type "
+                "--set audit.signal_problems=N to audit more, or --set sampler=posterior"
+            )
+        return edge
+
+    def _posterior(self, usable: list[Problem], kept: RolloutStore) -> Posterior:
+        """Pass rates from the signal audit and from all groups that were drawn since."""
+        sampler = Posterior(usable, group_size=self.plan.group_size, seed=self.plan.seed)
+        sampler.update({id: counts for id, counts in self._signal().items() if id in sampler.place})
+        return replayed(sampler, kept.rows(["problem_id", "reward", "step"]))
 
     def _before(self, step: int, kept: RolloutStore) -> None:
         """Drop what a killed run wrote after its last checkpoint, and measure the base if that is not done."""

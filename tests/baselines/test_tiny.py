@@ -46,7 +46,9 @@ def test_no_document_holds_a_held_out_pair() -> None:
     assert all(100 <= a < 900 and 100 <= b < 900 and a + b < 1000 for a, b in pairs)
     suite = load_suite("sums").procedural
     assert suite is not None
-    held_out = {frozenset(map(int, PAIR.findall(asked)[0])) for asked, _ in sums(suite.split, suite.size, suite.seed)}
+    held_out = {
+        frozenset(map(int, PAIR.findall(asked)[0])) for asked, _, _ in sums(suite.split, suite.size, suite.seed)
+    }
     assert len(held_out) > 200
     assert not held_out & {frozenset(pair) for pair in pairs}
 
@@ -110,7 +112,7 @@ def test_the_same_constant_everywhere_earns_next_to_nothing() -> None:
         assert max(answers.values()) / answers.total() < 0.005
     suite = load_suite("sums-train").procedural
     assert suite is not None
-    asked = Counter(answer for _, answer in sums(suite.split, suite.size, suite.seed))
+    asked = Counter(answer for _, answer, _ in sums(suite.split, suite.size, suite.seed))
     assert asked.most_common(1)[0][1] / suite.size < 0.005
 
 

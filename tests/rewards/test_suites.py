@@ -18,8 +18,8 @@ def operands(question):
 def test_sums_are_right_in_range_and_all_different():
     for split, size in (("test", 256), ("train", 4096)):
         rows = sums(split, size, seed=0)
-        pairs = [operands(question) for question, _ in rows]
-        for (a, b), (_, answer) in zip(pairs, rows, strict=True):
+        pairs = [operands(question) for question, _, _ in rows]
+        for (a, b), (_, answer, _) in zip(pairs, rows, strict=True):
             assert a + b == int(answer) <= 999
             assert min(a, b) >= 100
         assert len({frozenset(pair) for pair in pairs}) == size
@@ -27,7 +27,7 @@ def test_sums_are_right_in_range_and_all_different():
 
 def test_no_pair_stands_on_both_sides_in_either_order():
     test, train = (
-        {frozenset(operands(question)) for question, _ in sums(split, size, 0)}
+        {frozenset(operands(question)) for question, _, _ in sums(split, size, 0)}
         for split, size in (("test", 19_000), ("train", 140_000))  # nearly all there are
     )
     assert not test & train

@@ -217,6 +217,39 @@ def test_a_killed_and_resumed_run_equals_an_undisturbed_one_to_the_bit(
     assert (manifest["status"], manifest["starts"]) == ("finished", 2)
 
 
+def test_what_the_posterior_asks_is_the_same_after_a_kill_and_in_every_process(
+    short_base: Path, script: Callable[..., Any], tmp_path: Path
+) -> None:
+    settings = flags(sampler="posterior", grpo__save_steps=1)
+    whole, killed, two = (tmp_path / name for name in ("whole", "killed", "two"))
+    done = script("grpo", "--base", short_base, "--out", whole, *settings)
+    assert done.returncode == 0, done.stderr[-3000:]
+    asked = [row["problem_id"] for row in rollouts(whole)]
+    assert all(len(set(asked[first : first + GROUP])) == 1 for first in range(0, len(asked), GROUP))
+    assert all(0 <= row["sampler/expected_informative"] <= 1 for row in lines(whole / "metrics.jsonl"))
+
+    arguments = ["--base", str(short_base), "--out", str(killed), *settings]
+    sign = killed / "checkpoints/checkpoint-2/trainer_state.json"
+    assert killed_at([sys.executable, str(ROOT / "scripts" / "grpo.py"), *arguments], sign, tmp_path) == -9
+    done = script("grpo", *arguments, "--resume")
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert rollouts(killed) == rollouts(whole)
+    assert timeless(lines(killed / "metrics.jsonl")) == timeless(lines(whole / "metrics.jsonl"))
+
+    halves = flags(sampler="posterior", grpo__max_steps=1, grpo__per_device_train_batch_size=BATCH // 2)
+    launch = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "29518"]
+    command = [sys.executable, *launch, ROOT / "scripts" / "grpo.py", "--base", short_base, "--out", two, *halves]
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, cwd=tmp_path, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert [row["problem_id"] for row in rollouts(two)] == asked[:BATCH]
+
+
+def test_a_base_without_an_edge_says_what_to_type(short_base: Path, script: Callable[..., Any], tmp_path: Path) -> None:
+    done = script("grpo", "--base", short_base, "--out", tmp_path / "edge", *flags(sampler="edge"))
+    assert done.returncode == 2
+    assert "--set audit.signal_problems=N to audit more, or --set sampler=posterior" in done.stderr
+
+
 def test_a_finished_run_can_be_resumed_and_stays_as_it_is(
     finished: Path, short_base: Path, script: Callable[..., Any]
 ) -> None:
