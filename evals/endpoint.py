@@ -230,7 +230,7 @@ def _backoff(state: Try) -> float:
     """Seconds until the next try: what the server asked for, or 0.5 doubled up to 30 with jitter, whichever is more."""
     error = state.outcome.exception() if state.outcome else None
     asked = error.wait_seconds if isinstance(error, TryAgainError) else 0.0
-    return max(asked, wait_exponential_jitter(initial=0.5, max=30, jitter=0.5)(state))
+    return max(asked, wait_exponential_jitter(multiplier=0.5, max=30, jitter=0.5)(state))
 
 
 def _retry_after(answer: httpx.Response) -> float:

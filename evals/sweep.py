@@ -55,6 +55,8 @@ def sweep_table(found: dict[str, Any], left_out: Mapping[str, str]) -> list[tupl
 def verdict(found: dict[str, Any]) -> str:
     """One sentence: the best template, and which ones it cannot be told from."""
     templates = found["templates"]
+    if templates[found["best"]]["strict"]["value"] == 0:
+        return "no template got one sample right"
     close = [name for name, facts in templates.items() if (behind := facts["behind_best"]) and behind["low"] <= 0]
     tail = f"; not told apart from it by these problems: {', '.join(close)}" if close else ""
     return f"best template by pass@1: {found['best']} ({_share(templates[found['best']]['strict'])}){tail}"

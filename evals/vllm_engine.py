@@ -18,6 +18,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from types import TracebackType
@@ -146,45 +147,51 @@ class VllmEngines:
             self._processes.append(process)
             self._asks.append(ask)
             self._answers.append(answer)
-        for number in range(len(self.places)):
-            self._receive(number)
+        for process, answer in zip(self._processes, self._answers, strict=True):
+            _receive(process, answer)
 
     def draw(self, shares: Sequence[list[Job]], params: dict[str, Any]) -> Iterator[list[Drawn]]:
-        """Draw each engine's share; parts come as they are ready, of any engine."""
+        """Draw each engine's share; parts come as they are ready, of any engine.
+
+        Raises UsageError where an engine has died, after the others have drawn all of theirs.
+        """
         self.start()
         ready: queue.SimpleQueue[list[Drawn] | UsageError | None] = queue.SimpleQueue()
-        for number, share in enumerate(shares):
-            self._asks[number].send((share, params))
-            threading.Thread(target=self._pump, args=(number, ready), daemon=True).start()
-        working = len(shares)
+        for share, process, ask, answer in zip(shares, self._processes, self._asks, self._answers, strict=False):
+            with suppress(OSError):  # a process that is gone is found so below
+                ask.send((share, params))
+            threading.Thread(target=_pump, args=(process, answer, ready), daemon=True).start()
+        working, dead = len(shares), None
         while working:
             part = ready.get()
-            if isinstance(part, UsageError):
-                raise part
-            if part is None:
-                working -= 1
-            else:
+            if isinstance(part, list):
                 yield part
+            else:
+                working, dead = working - 1, part or dead
+        if dead:
+            raise dead
 
-    def _pump(self, number: int, ready: queue.SimpleQueue[list[Drawn] | UsageError | None]) -> None:
-        """Keep an engine's pipe empty, so that it goes on drawing while its completions are graded."""
-        part: list[Drawn] | UsageError | None = []
-        while isinstance(part, list):
-            try:
-                part = self._receive(number)
-            except UsageError as error:
-                part = error
-            ready.put(part)
 
-    def _receive(self, number: int) -> Any:
+def _pump(process: Any, answer: Connection, ready: queue.SimpleQueue[list[Drawn] | UsageError | None]) -> None:
+    """Keep an engine's pipe empty, so that it goes on drawing while its completions are graded."""
+    part: list[Drawn] | UsageError | None = []
+    while isinstance(part, list):
         try:
-            return self._answers[number].recv()
-        except (EOFError, OSError) as error:
-            self._processes[number].join(5)
-            raise UsageError(
-                f"the vLLM process ended (exit code {self._processes[number].exitcode}); its last words stand above. What "
-                f"was drawn is kept: type the same command again, or begin anew with --engine transformers and another --out"
-            ) from error
+            part = _receive(process, answer)
+        except UsageError as error:
+            part = error
+        ready.put(part)
+
+
+def _receive(process: Any, answer: Connection) -> list[Drawn] | None:
+    try:
+        return answer.recv()
+    except (EOFError, OSError) as error:
+        process.join(5)
+        raise UsageError(
+            f"the vLLM process ended (exit code {process.exitcode}); its last words stand above. What was drawn is kept: "
+            f"type the same command again, or begin anew with --engine transformers and another --out"
+        ) from error
 
 
 class VllmEngine:
@@ -224,6 +231,8 @@ class VllmEngine:
 
     def params(self, sampling: Sampling) -> dict[str, Any]:
         """vLLM's SamplingParams, all but the seed. A stop string is looked for in text that shows special tokens."""
+        if sampling.temperature > 2:
+            raise UsageError("vLLM draws at temperatures up to 2; lower --temperature or add --engine transformers")
         return {
             "temperature": sampling.temperature,
             "top_p": sampling.top_p,

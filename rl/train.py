@@ -96,7 +96,7 @@ class Rollouts:
         began = time.perf_counter()
         step = int(trainer_state.global_step)
         rows, rewards = [], []
-        finishes = columns.get("finish") or [self._finish(ids) for ids in completion_ids]
+        finishes: list[Finish] = columns.get("finish") or [self._finish(ids) for ids in completion_ids]
         logprobs = columns.get("logprob") or [float("nan")] * len(completions)
         prompt_tokens = {prompt: len(self.engine.tokenizer(prompt)["input_ids"]) for prompt in set(prompts)}
         for place, id in enumerate(problem_id):
