@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import math
 import os
+import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -292,9 +293,9 @@ def server(short_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
             time.sleep(0.5)
     yield url, process
     log.close()
-    if process.poll() is None:
-        process.terminate()
-        process.wait(30)
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait(30)
 
 
 def test_vllms_own_server_draws_what_the_vllm_engine_draws_until_it_dies(
@@ -328,7 +329,7 @@ def test_vllms_own_server_draws_what_the_vllm_engine_draws_until_it_dies(
         def keep_and_kill() -> None:
             for part in reached.engine([]).stream(asked, SAMPLING):
                 kept.extend(part)
-                process.kill()
+                os.killpg(process.pid, signal.SIGKILL)  # vLLM's model runs in a child that outlives it
 
         with pytest.raises(UsageError, match="failed 2 times over"):
             keep_and_kill()
