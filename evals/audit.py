@@ -13,11 +13,11 @@ from tqdm import tqdm
 
 from configs.errors import UsageError
 from configs.schema import Reading, Template
-from evals.engine import Request, Rollout, Sampling, TransformersEngine
 from evals.estimate import mean_over_problems
 from evals.forecast import forecast
 from evals.passk import maj_at_k, pass_at_k, powers_of_two
 from evals.rollouts import RolloutStore
+from evals.sampling import Engine, NoRoomError, Request, Rollout, Sampling
 from rewards.grade import grade
 from rewards.suites import ProblemSet
 from rewards.types import STATUSES, Problem, Verdict
@@ -85,12 +85,10 @@ def graded_row(rollout: Rollout, problem: Problem, template: Template, reading: 
     return as_row(rollout, *both_readings(problem, rollout.completion, template, reading))
 
 
-def run_audit(
-    engine: TransformersEngine, spec: AuditSpec, store: RolloutStore, *, progress: bool = True
-) -> dict[str, Any]:
+def run_audit(engine: Engine, spec: AuditSpec, store: RolloutStore, *, progress: bool = True) -> dict[str, Any]:
     """Draw what `store` does not hold yet, grade it, keep it part by part; returns the summary of everything kept.
 
-    Raises UsageError, before anything is drawn, when a prompt does not fit the context.
+    Raises NoRoomError, before anything is drawn, when no prompt fits the context.
     """
     by_id = {problem.id: problem for problem in spec.suite.problems}
     prompts = {problem.id: spec.template.ask(problem.question) for problem in spec.suite.problems}
@@ -101,18 +99,20 @@ def run_audit(
         for sample in range(spec.samples)
         if (id, sample) not in done
     ]
-    engine.check_fits(list(prompts.values()), spec.sampling.max_tokens)
-    batches = list(engine.batches(requests, spec.sampling.max_tokens))
     total = len(done) + len(requests)
     label = f"{spec.base} step {spec.step} on {spec.suite.name}"
     began, tokens = time.perf_counter(), 0
     with tqdm(total=total, initial=len(done), desc=label, unit="sample", disable=not progress, mininterval=1) as bar:
-        for batch in batches:
-            rollouts = engine.sample(batch, spec.sampling)
+        for rollouts in engine.stream(requests, spec.sampling):
+            if len(rollouts) == total and all(one.finish == "context" for one in rollouts):
+                raise NoRoomError(
+                    f"no prompt leaves room for {spec.sampling.max_tokens} tokens in the context: the shortest has "
+                    f"{min(one.prompt_tokens for one in rollouts)}; lower --max-tokens or choose a shorter --template"
+                )
             store.append([graded_row(one, by_id[one.problem_id], spec.template, spec.reading) for one in rollouts])
             tokens += sum(one.completion_tokens for one in rollouts)
             bar.set_postfix_str(f"{tokens / (time.perf_counter() - began):.0f} tokens/s")
-            bar.update(len(batch))
+            bar.update(len(rollouts))
     return summarise(spec, store)
 
 
@@ -159,6 +159,7 @@ def summarise(spec: AuditSpec, store: RolloutStore) -> dict[str, Any]:
         "status": {name: status[name] for name in STATUSES},
         "stop_rate": mean_over_problems(per_problem("finish", "stop")).to_json(),
         "truncation_rate": mean_over_problems(per_problem("finish", "length")).to_json(),
+        "context_overflow": mean_over_problems(per_problem("finish", "context")).to_json(),
         "answer_rate": mean_over_problems(1 - per_problem("status", "no_answer")).to_json(),
         "completion_tokens": {
             "mean": round(float(lengths.mean()), 2),
@@ -201,6 +202,8 @@ def audit_table(audit: dict[str, Any]) -> Sequence[tuple[str, str]]:
         ),
         ("verdicts", ", ".join(f"{name} {count}" for name, count in audit["status"].items() if count)),
     ]
+    if audit["context_overflow"]["value"]:
+        rows.append(("not drawn: prompt too long for the context", share(audit["context_overflow"])))
     if audit["suite"]["bad_gold"]:
         rows.append(("gold rejected by its own verifier", ", ".join(audit["suite"]["bad_gold"])))
     return rows

@@ -16,40 +16,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from configs.errors import UsageError
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sampling:
-    """How completions are drawn. `temperature` 0 is greedy; `max_tokens` is per completion."""
-
-    temperature: float
-    top_p: float
-    max_tokens: int
-    seed: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """One completion to draw: `sample` counts from 0 within a problem."""
-
-    problem_id: str
-    sample: int
-    prompt: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rollout:
-    """One completion that was drawn. `logprob` is the sum over its tokens, natural log, at temperature 1."""
-
-    problem_id: str
-    sample: int
-    completion: str
-    prompt_tokens: int
-    completion_tokens: int
-    finish: str
-    """`stop` at an end token or stop string, `length` at the token limit."""
-    logprob: float
-    seed: int
+from evals.sampling import Finish, Request, Rollout, Sampling, as_rollout, fitting
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +25,7 @@ class Drawn:
 
     token_ids: list[int]
     logprobs: list[float]
-    finish: str
+    finish: Finish
 
 
 def uniforms(seed: int, identity: str, count: int) -> np.ndarray:
@@ -110,6 +77,15 @@ class TransformersEngine:
                 f"lower the completion length or choose a shorter --template"
             )
 
+    def stream(self, requests: Sequence[Request], sampling: Sampling) -> Iterator[list[Rollout]]:
+        """Draw all that the context has room for, batch by batch; the rest comes back as `context`, first."""
+        context = getattr(self.model.config, "max_position_embeddings", None)
+        fit, overflow = fitting(requests, self.tokenizer, context=context, sampling=sampling)
+        if overflow:
+            yield overflow
+        for batch in self.batches([request for request, _ in fit], sampling.max_tokens):
+            yield self.sample(batch, sampling)
+
     def batches(self, requests: Sequence[Request], max_tokens: int) -> Iterator[list[Request]]:
         """Cut requests, in order, into batches that fit `batch_tokens`."""
         prompts = list(dict.fromkeys(request.prompt for request in requests))
@@ -136,15 +112,14 @@ class TransformersEngine:
         drawn = self.draw(prompts, identities, sampling)
         texts = self.tokenizer.batch_decode([one.token_ids for one in drawn], skip_special_tokens=True)
         return [
-            Rollout(
-                problem_id=request.problem_id,
-                sample=request.sample,
-                completion=text,
+            as_rollout(
+                request,
+                sampling,
                 prompt_tokens=len(prompt),
-                completion_tokens=len(one.token_ids),
                 finish=one.finish,
+                completion=text,
+                completion_tokens=len(one.token_ids),
                 logprob=float(sum(one.logprobs)),
-                seed=sampling.seed,
             )
             for request, prompt, one, text in zip(requests, prompts, drawn, texts, strict=True)
         ]

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from huggingface_hub.errors import GatedRepoError, HFValidationError, OfflineModeIsEnabled, RepositoryNotFoundError
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    GenerationConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
 from configs.errors import UsageError
+from configs.fingerprint import fingerprint
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +31,19 @@ class LoadedBase:
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     stop_token_ids: list[int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BaseText:
+    """A base without its weights, for engines that hold those themselves: how it reads, writes and ends, and how far it sees."""
+
+    folder: str
+    """Hub id or model folder."""
+    revision: str | None
+    tokenizer: Any
+    stop_token_ids: list[int]
+    context: int | None
+    """In tokens, prompt and completion together; None where the model does not say."""
 
 
 def default_device() -> torch.device:
@@ -41,6 +64,56 @@ def load_base(
     device = default_device()
     automatic = "bfloat16" if device.type == "cuda" else "float32"
     kind = getattr(torch, automatic if dtype == "auto" else dtype)
+    model, tokenizer = _load_weights(origin, revision, kind)
+    model.to(device)
+    stops = _stops(origin, stop_token_ids, model.config, model.generation_config, tokenizer)
+    return LoadedBase(model=model, tokenizer=tokenizer, stop_token_ids=stops)
+
+
+def load_text(origin: str, *, revision: str | None, stop_token_ids: list[int] | None, cache: Path) -> BaseText:
+    """Load all of `origin` but its weights. A `.gguf` file becomes a folder in `cache` first, once.
+
+    Raises UsageError as `load_base` does.
+    """
+    if Path(origin).suffix == ".gguf":
+        origin = str(unpacked(Path(origin), cache))
+    where: dict[str, Any] = {"revision": revision} if revision else {}
+    with _told_simply(origin):
+        tokenizer: Any = AutoTokenizer.from_pretrained(origin, **where)
+        config: Any = AutoConfig.from_pretrained(origin, **where)
+        try:
+            generation = GenerationConfig.from_pretrained(origin, **where)
+        except OSError:  # many bases have none
+            generation = None
+    return BaseText(
+        folder=origin,
+        revision=revision,
+        tokenizer=tokenizer,
+        stop_token_ids=_stops(origin, stop_token_ids, config, generation, tokenizer),
+        context=getattr(config.get_text_config(), "max_position_embeddings", None),
+    )
+
+
+def unpacked(path: Path, cache: Path) -> Path:
+    """A GGUF file as an ordinary float32 model folder in `cache`, for vLLM, which reads GGUF no more.
+
+    The folder's name holds the file's size and time of change, and it is there whole or not at all.
+    """
+    if not path.is_file():
+        raise UsageError(f"no GGUF file at {path}")
+    about = path.stat()
+    folder = cache / f"{path.stem}-{fingerprint([str(path.resolve()), about.st_size, about.st_mtime_ns])[:8]}"
+    if not folder.is_dir():
+        model, tokenizer = _load_weights(str(path), None, torch.float32)
+        unfinished = folder.with_name(f".{folder.name}.{os.getpid()}")
+        model.save_pretrained(unfinished)
+        tokenizer.save_pretrained(unfinished)
+        unfinished.rename(folder)
+    return folder
+
+
+def _load_weights(origin: str, revision: str | None, dtype: torch.dtype) -> tuple[Any, Any]:
+    """The model on the CPU, and the tokenizer."""
     where: dict[str, Any] = {"revision": revision} if revision else {}
     path = Path(origin)
     gguf = path.suffix == ".gguf"
@@ -48,10 +121,19 @@ def load_base(
         if not path.is_file():
             raise UsageError(f"no GGUF file at {origin}")
         origin, where = str(path.parent), {"gguf_file": path.name}
-    try:
+    with _told_simply(origin):
         tokenizer = AutoTokenizer.from_pretrained(origin, **where)
-        model: Any = AutoModelForCausalLM.from_pretrained(origin, dtype=kind, **where)
-        model.to(device)
+        model: Any = AutoModelForCausalLM.from_pretrained(origin, dtype=dtype, **where)
+    if gguf:
+        _mend_gguf(model, tokenizer, path)
+    return model, tokenizer
+
+
+@contextmanager
+def _told_simply(origin: str) -> Iterator[None]:
+    """What the hub and transformers raise, as one line that says what to type."""
+    try:
+        yield
     except GatedRepoError as error:
         raise UsageError(f"{origin} is gated: accept its terms on its hub page, then type: hf auth login") from error
     except (RepositoryNotFoundError, HFValidationError) as error:
@@ -61,17 +143,19 @@ def load_base(
         raise UsageError(
             f"cannot load {origin}: {reason} Download it where there is a network and pass --base FOLDER"
         ) from error
-    if gguf:
-        _mend_gguf(model, tokenizer, path)
-    stops = set(stop_token_ids or []) | _ids(model.generation_config.eos_token_id if model.generation_config else None)
-    stops |= _ids(model.config.eos_token_id) | _ids(tokenizer.eos_token_id)
+
+
+def _stops(origin: str, extra: list[int] | None, config: Any, generation: Any, tokenizer: Any) -> list[int]:
+    """All token ids that end a completion, by anybody's account; and a tokenizer that pads on the left."""
+    stops = set(extra or []) | _ids(generation.eos_token_id if generation else None)
+    stops |= _ids(config.eos_token_id) | _ids(tokenizer.eos_token_id)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     tokenizer.padding_side = "left"
-    known = {stop for stop in stops if stop < model.get_input_embeddings().weight.shape[0]}
+    known = {stop for stop in stops if stop < config.get_text_config().vocab_size}
     if not known:
         raise UsageError(f"{origin} names no end-of-text token; add eos_token_id to its config.json")
-    return LoadedBase(model=model, tokenizer=tokenizer, stop_token_ids=sorted(known))
+    return sorted(known)
 
 
 def _ids(value: int | list[int] | None) -> set[int]:

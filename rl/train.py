@@ -22,10 +22,11 @@ from trl import GRPOConfig, GRPOTrainer
 
 from configs.errors import UsageError
 from evals.audit import AuditSpec, as_row, both_readings, run_audit
-from evals.engine import Rollout, Sampling, TransformersEngine
+from evals.engine import TransformersEngine
 from evals.manifest import open_run, write_json
 from evals.models import LoadedBase, load_base
 from evals.rollouts import RolloutStore
+from evals.sampling import Finish, Rollout, Sampling
 from rewards.functions import REWARDS, sample_rng
 from rewards.suites import ProblemSet
 from rewards.types import STATUSES, Problem
@@ -96,7 +97,7 @@ class Rollouts:
         began = time.perf_counter()
         step = int(trainer_state.global_step)
         rows, rewards = [], []
-        finishes = columns.get("finish") or [self._finish(ids) for ids in completion_ids]
+        finishes: list[Finish] = columns.get("finish") or [self._finish(ids) for ids in completion_ids]
         logprobs = columns.get("logprob") or [float("nan")] * len(completions)
         prompt_tokens = {prompt: len(self.engine.tokenizer(prompt)["input_ids"]) for prompt in set(prompts)}
         for place, id in enumerate(problem_id):
@@ -124,7 +125,7 @@ class Rollouts:
         self.clock.add("grading", began)
         return rewards
 
-    def _finish(self, ids: list[int]) -> str:
+    def _finish(self, ids: list[int]) -> Finish:
         """vLLM through TRL does not say how a completion ended: an end token, a stop string or the limit."""
         if ids and ids[-1] in self.stop_ids:
             return "stop"

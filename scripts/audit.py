@@ -16,7 +16,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--base", required=True, help="name of configs/bases, hub id, model folder or .gguf file")
     parser.add_argument("--suite", help="name of configs/suites or a .jsonl file (default: the base's first suite)")
-    parser.add_argument("--template", help="name of configs/templates (default: the base's own)")
+    parser.add_argument(
+        "--template", help="of configs/templates: a name, several by comma, or all (default: the base's own)"
+    )
     parser.add_argument("--samples", type=int, default=16, help="samples per problem (default 16)")
     parser.add_argument("--limit", type=int, help="only the first so many problems")
     parser.add_argument("--temperature", type=float, default=1.0, help="0 is greedy (default 1.0, as GRPO samples)")
@@ -25,7 +27,16 @@ def main() -> None:
     parser.add_argument(
         "--read", choices=["strict", "lenient"], default="strict", help="reading of the verdict kept (default strict)"
     )
-    parser.add_argument("--engine", choices=["transformers"], default="transformers", help="what draws the samples")
+    parser.add_argument(
+        "--engine",
+        choices=["transformers", "vllm", "openai"],
+        help="what draws the samples (default: vllm where it is installed and a GPU is visible, else transformers)",
+    )
+    parser.add_argument(
+        "--url", help="of an OpenAI-compatible server, such as http://localhost:8000/v1 (--engine openai)"
+    )
+    parser.add_argument("--concurrency", type=int, default=64, help="requests at a server at a time (default 64)")
+    parser.add_argument("--tensor-parallel", type=int, default=1, help="GPUs that one vLLM engine spans (default 1)")
     parser.add_argument(
         "--dtype", default="auto", choices=["auto", "float32", "bfloat16", "float16"], help="of the weights"
     )
@@ -34,16 +45,23 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="run folder (default runs/audits/BASE-SUITE-TEMPLATE)")
     args = parser.parse_args()
 
-    from baselines.bases import find_base
-    from configs.load import load_template
+    from baselines.bases import TINY_ROOT, find_base
+    from configs.load import load_template, names
     from rewards.suites import load_problems
 
     if args.samples < 1:
         raise UsageError("--samples takes 1 or more; pass@k needs at least k of them")
     if args.temperature < 0 or not 0 < args.top_p <= 1:
         raise UsageError("--temperature takes 0 or more, --top-p more than 0 and at most 1")
+    if args.concurrency < 1 or args.tensor_parallel < 1:
+        raise UsageError("--concurrency and --tensor-parallel take 1 or more")
+    if (args.url is None) == (args.engine == "openai"):
+        raise UsageError(
+            "--engine openai and --url go together, such as --engine openai --url http://localhost:8000/v1"
+        )
     base = find_base(args.base, seed=args.seed)
-    template = load_template(base.default("template", args.template))
+    wanted = base.default("template", args.template)
+    templates = [load_template(name) for name in (names("templates") if wanted == "all" else wanted.split(","))]
     asked = base.default("suite", args.suite)
     suite = load_problems(asked)
     if args.limit is not None:
@@ -53,69 +71,107 @@ def main() -> None:
 
     import json
 
+    from evals.engines import EngineSpec, default_kind, open_engine
     from evals.manifest import claim, open_run, write_json
 
     stem = Path(suite.name).stem
-    out = args.out or Path("runs/audits") / f"{base.name}-{stem}-{template.name}"
+    several = len(templates) > 1
+    out = args.out or Path("runs/audits") / f"{base.name}-{stem}-{'sweep' if several else templates[0].name}"
     context = base.known.context_length if base.known else None
     max_tokens = args.max_tokens or min(2048, (context or 4096) // 2)
+    kind = args.engine or default_kind()
     settings = {
         "base": base.name,
         "origin": base.origin,
         "revision": base.revision,
         "suite": suite.fingerprint,
-        "template": template.model_dump(),
         "samples": args.samples,
         "temperature": args.temperature,
         "top_p": args.top_p,
         "max_tokens": max_tokens,
         "read": args.read,
+        "engine": kind,
         "dtype": args.dtype,
         "seed": args.seed,
     }
-    claim(out, settings, resume=None)
+    folders = {one.name: out / one.name if several else out for one in templates}
+    for one in templates:
+        claim(folders[one.name], {**settings, "template": one.model_dump()}, resume=None)
 
     from transformers.utils import logging
 
     from evals.audit import AuditSpec, audit_table, run_audit
-    from evals.engine import Sampling, TransformersEngine
-    from evals.models import load_base as load_weights
     from evals.rollouts import RolloutStore
+    from evals.sampling import NoRoomError, Sampling
+    from evals.sweep import COLUMNS, sweep, sweep_table, verdict
 
     logging.disable_progress_bar()
-    began = time.perf_counter()
-    facts = {
-        "base": base.name,
-        "template": template.name,
-        "suite": {"name": suite.name, "fingerprint": suite.fingerprint},
-    }
-    loaded = load_weights(base.origin, revision=base.revision, stop_token_ids=base.stop_token_ids, dtype=args.dtype)
-    engine = TransformersEngine(
-        loaded.model,
-        loaded.tokenizer,
-        stop_token_ids=loaded.stop_token_ids,
-        stop_strings=template.stop,
+    spec = EngineSpec(
+        kind=kind,
+        name=base.name,
+        origin=base.origin,
+        revision=base.revision,
+        stop_token_ids=base.stop_token_ids,
+        dtype=args.dtype,
+        prompts=[one.ask(problem.question) for one in templates for problem in suite.problems],
+        max_tokens=max_tokens,
+        cache=TINY_ROOT,
         batch_tokens=args.batch_tokens,
+        tensor_parallel=args.tensor_parallel,
+        url=args.url or "",
+        concurrency=args.concurrency,
     )
-    spec = AuditSpec(
-        base=base.name,
-        step=0,
-        suite=suite,
-        template=template,
-        reading=args.read,
-        samples=args.samples,
-        sampling=Sampling(temperature=args.temperature, top_p=args.top_p, max_tokens=max_tokens, seed=args.seed),
-    )
-    with open_run(out, "audit", settings, facts) as manifest:
-        audit = run_audit(engine, spec, RolloutStore(out / "rollouts"))
-        write_json(out / "audit.json", audit)
-        manifest["split"] = {"audit": round(time.perf_counter() - began, 2)}
+    audits, left_out = {}, {}
+    with open_engine(spec) as engine_with:
+        for template in templates:
+            began = time.perf_counter()
+            folder = folders[template.name]
+            audited = AuditSpec(
+                base=base.name,
+                step=0,
+                suite=suite,
+                template=template,
+                reading=args.read,
+                samples=args.samples,
+                sampling=Sampling(
+                    temperature=args.temperature, top_p=args.top_p, max_tokens=max_tokens, seed=args.seed
+                ),
+            )
+            facts = {
+                "base": base.name,
+                "template": template.name,
+                "suite": {"name": suite.name, "fingerprint": suite.fingerprint},
+                "url": args.url,
+            }
+            try:
+                with open_run(folder, "audit", {**settings, "template": template.model_dump()}, facts) as manifest:
+                    audit = run_audit(engine_with(template.stop), audited, RolloutStore(folder / "rollouts"))
+                    write_json(folder / "audit.json", audit)
+                    manifest["split"] = {"audit": round(time.perf_counter() - began, 2)}
+            except NoRoomError as error:
+                if not several:
+                    raise
+                left_out[template.name] = str(error)
+                continue
+            audits[template.name] = audit
 
-    title = f"{base.name} on {suite.name}, template {template.name}"
-    show(title, ("measure", "value (95% interval over problems)"), audit_table(audit))
-    print(json.dumps({"rollouts": len(audit["problems"]) * args.samples, "out": str(out / "audit.json")}))
+    if not audits:
+        raise UsageError(f"no template of {wanted} leaves room for {max_tokens} tokens; lower --max-tokens")
+    written = out / "audit.json"
+    if several:
+        found = sweep(audits)
+        written = out / "sweep.json"
+        write_json(written, found)
+        show(f"{base.name} on {suite.name}, {len(templates)} templates", COLUMNS, sweep_table(found, left_out))
+        print(verdict(found))
+    else:
+        title = f"{base.name} on {suite.name}, template {templates[0].name}"
+        show(title, ("measure", "value (95% interval over problems)"), audit_table(audits[templates[0].name]))
+    print(json.dumps({"rollouts": len(audits) * len(suite.problems) * args.samples, "out": str(written)}))
     rest = (
-        "" if base.known else f" --recipe dr-grpo --template {template.name} --suite TRAIN.jsonl --eval-suite {asked}"
+        ""
+        if base.known
+        else f" --recipe dr-grpo --template {next(iter(audits))} --suite TRAIN.jsonl --eval-suite {asked}"
     )
     print(f"next: python scripts/grpo.py --base {args.base}{rest} --dry-run")
 

@@ -11,7 +11,7 @@ os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
 
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,8 @@ import pytest
 
 if TYPE_CHECKING:
     from transformers import LlamaForCausalLM
+
+    from evals.vllm_engine import VllmEngines
 
 ROOT = Path(__file__).parents[1]
 
@@ -48,6 +50,17 @@ def short_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.setattr(tiny, "ANNEAL_STEPS", 30)
         spec = tiny.TinySpec(name="tiny-short", corpus=TinyCorpus(knowledge=1.0, worked=0.5), seed=0)
         return tiny.pretrain(spec, tmp_path_factory.mktemp("bases"))
+
+
+@pytest.fixture(scope="session")
+def vllm(short_base: Path) -> Iterator[VllmEngines]:
+    """vLLM on the short base: one engine for all tests, as it takes 15 seconds to start."""
+    from evals.models import load_text
+    from evals.vllm_engine import Placement, VllmEngines
+
+    text = load_text(str(short_base), revision=None, stop_token_ids=None, cache=short_base.parent)
+    with VllmEngines(text, [Placement(devices="", tensor_parallel=1)], dtype="auto", room=512) as engines:
+        yield engines
 
 
 @pytest.fixture(scope="session")

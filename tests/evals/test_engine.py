@@ -16,7 +16,8 @@ from transformers import AutoModelForCausalLM, LlamaForCausalLM
 
 from baselines.tiny import tokenizer
 from configs.errors import UsageError
-from evals.engine import Drawn, Request, Sampling, TransformersEngine
+from evals.engine import Drawn, TransformersEngine
+from evals.sampling import Request, Sampling
 
 PROMPTS = ["a", "Question: 123+456=?\nAnswer:", "12+", "the same text again", "x" * 40, "the same text again"]
 GREEDY = Sampling(temperature=0, top_p=1.0, max_tokens=24, seed=0)

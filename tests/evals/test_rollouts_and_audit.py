@@ -20,8 +20,9 @@ from baselines.tiny import tokenizer
 from configs.errors import UsageError
 from configs.load import load_recipe, load_template
 from evals.audit import AuditSpec, audit_table, graded_row, run_audit
-from evals.engine import Request, Rollout, Sampling, TransformersEngine
+from evals.engine import TransformersEngine
 from evals.rollouts import SCHEMA, RolloutStore
+from evals.sampling import Request, Rollout, Sampling
 from rewards.suites import ProblemSet, load_problems
 from rewards.types import STATUSES, Problem
 
@@ -157,12 +158,12 @@ def test_samples_of_a_cut_part_are_drawn_again(
     assert_same(store, whole[0])
 
 
-def test_a_prompt_too_long_for_the_context_is_refused_before_anything_is_drawn(
+def test_prompts_that_are_all_too_long_for_the_context_are_refused_before_anything_is_drawn(
     model: LlamaForCausalLM, tmp_path: Path
 ) -> None:
     long = Problem(id="long/0", question="1+" * 300, answer="300")
-    suite = ProblemSet(name="long", problems=(*load_problems("sums").first(2).problems, long), bad_gold=())
-    with pytest.raises(UsageError, match="longest prompt"):
+    suite = ProblemSet(name="long", problems=(long,), bad_gold=())
+    with pytest.raises(UsageError, match="the shortest has 618; lower --max-tokens"):
         run_audit(engine_of(model), spec_of(suite), RolloutStore(tmp_path / "rollouts"))
     assert not (tmp_path / "rollouts").exists()
 
