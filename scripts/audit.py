@@ -19,6 +19,9 @@ def main() -> None:
     parser.add_argument(
         "--template", help="of configs/templates: a name, several by comma, or all (default: the base's own)"
     )
+    shots_from_help = "set of the examples; none is taken that --suite asks (default: the base's suite to train on)"
+    parser.add_argument("--shots", type=int, default=0, help="worked examples before every question (default 0)")
+    parser.add_argument("--shots-from", metavar="SUITE", help=shots_from_help)
     parser.add_argument("--samples", type=int, default=16, help="samples per problem (default 16)")
     parser.add_argument("--limit", type=int, help="only the first so many problems")
     parser.add_argument("--temperature", type=float, default=1.0, help="0 is greedy (default 1.0, as GRPO samples)")
@@ -64,6 +67,17 @@ def main() -> None:
     templates = [load_template(name) for name in (names("templates") if wanted == "all" else wanted.split(","))]
     asked = base.default("suite", args.suite)
     suite = load_problems(asked)
+    if args.shots < 0 or (args.shots_from and not args.shots):
+        raise UsageError("--shots takes 0 or more, and --shots-from goes with it")
+    if args.shots:
+        from evals.fewshot import few_shot
+
+        if not args.shots_from and not base.known:
+            raise UsageError(
+                "nothing is known of this base, so it has no set to take examples from; add --shots-from SUITE"
+            )
+        source = load_problems(args.shots_from or base.default("train_suite", None))
+        templates = [few_shot(one, suite, source, shots=args.shots, seed=args.seed) for one in templates]
     if args.limit is not None:
         suite = suite.first(args.limit)
     if args.max_tokens is not None and args.max_tokens < 1:

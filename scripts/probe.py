@@ -50,7 +50,7 @@ def main() -> None:
             args, base, out
         )
         write_json(out / "probe.json", {"base": base.name, "kind": args.kind, **found})
-    show(rows)
+    show(f"{base.name}: {args.kind}", ["what", "value (95% interval)"], rows)
     print(f"  completions and numbers: {out}")
 
 
@@ -60,12 +60,14 @@ def _draw(
     """Greedy completions by problem id; what is kept in `out` is not drawn again."""
     from dataclasses import asdict
 
-    from evals.engines import EngineSpec, default_kind, open_engine
-    from evals.sampling import Sampling
+    from transformers.utils import logging
 
     from baselines.bases import TINY_ROOT
+    from evals.engines import EngineSpec, default_kind, open_engine
     from evals.rollouts import RolloutStore
+    from evals.sampling import Sampling
 
+    logging.disable_progress_bar()
     store = RolloutStore(out / "rollouts")
     kept = {row["problem_id"] for row in store.rows(["problem_id"])}
     spec = EngineSpec(
@@ -141,10 +143,10 @@ def _letters(args: argparse.Namespace, base: Any, out: Path) -> tuple[dict[str, 
 
 def _arithmetic(args: argparse.Namespace, base: Any, out: Path) -> tuple[dict[str, Any], list[tuple[str, str]]]:
     import numpy as np
-    from evals.sampling import Request
 
     from configs.load import load_template
     from evals.estimate import mean_over_problems
+    from evals.sampling import Request
     from rewards.grade import grade
     from rewards.suites import load_problems
 

@@ -44,7 +44,7 @@ def test_a_base_that_knows_the_test_by_heart_is_told_from_one_that_continues_wel
     found = contamination(asked, memory)
     assert found["exact"]["asked"].value == 1
     assert found["exact"]["fresh"].value == 0
-    assert found["exact"]["difference"].low > 0.9
+    assert found["exact"]["difference"].low > 0.8
     assert found["answer"]["fresh"].value == 1  # the gold of a question that was not asked
 
     fluent = {cut.request.problem_id: renumbered(cut.rest, random.Random(cut.rest)) for cut in asked}
