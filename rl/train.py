@@ -31,6 +31,7 @@ from rewards.functions import REWARDS, sample_rng
 from rewards.suites import ProblemSet
 from rewards.types import STATUSES, Problem
 from rewards.verify import VERIFIER_VERSION
+from rl.colocate import DriftGuard, prepare
 from rl.plan import Plan, rank
 from rl.sampler import Posterior
 
@@ -318,6 +319,9 @@ class _Run:
             usable = self._at_the_edge(usable)
 
         rollouts = Rollouts(plan, self.engine, {one.id: one for one in usable}, kept, self.clock)
+        vllm = plan.recipe.engine == "vllm"
+        if vllm:
+            prepare(self.loaded.model)
         rows = [{"prompt": plan.template.ask(one.question), "problem_id": one.id} for one in usable]
         trainer = Trainer(
             model=self.loaded.model,
@@ -325,9 +329,9 @@ class _Run:
             args=self._config(),
             train_dataset=Dataset.from_list(rows),
             processing_class=self.loaded.tokenizer,
-            callbacks=[Record(plan, self.clock, self.measure)],
+            callbacks=[Record(plan, self.clock, self.measure), *([DriftGuard()] if vllm else [])],
             peft_config=self._lora(),
-            rollout_func=rollouts.draw if plan.recipe.engine == "transformers" else None,
+            rollout_func=None if vllm else rollouts.draw,
         )
         trainer.remove_callback(PrinterCallback)
         if plan.recipe.sampler == "posterior":
