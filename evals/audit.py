@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
 from tqdm import tqdm
 
-from configs.errors import UsageError
 from configs.schema import Reading, Template
-from evals.estimate import mean_over_problems
-from evals.forecast import forecast
-from evals.passk import maj_at_k, pass_at_k, powers_of_two
 from evals.rollouts import RolloutStore
 from evals.sampling import Engine, NoRoomError, Request, Rollout, Sampling
+from evals.summary import summary
 from rewards.grade import grade
 from rewards.suites import ProblemSet
-from rewards.types import STATUSES, Problem, Verdict
+from rewards.types import Problem, Verdict
 from rewards.verify import VERIFIER_VERSION
 
 
@@ -74,6 +69,7 @@ def as_row(rollout: Rollout, verdict: Verdict, lenient: Verdict) -> dict[str, An
         "answer": verdict.answer,
         "correct": verdict.correct,
         "status": verdict.status,
+        "reason": verdict.reason,
         "lenient_correct": lenient.correct,
         "reward": None,
         "step": None,
@@ -117,63 +113,8 @@ def run_audit(engine: Engine, spec: AuditSpec, store: RolloutStore, *, progress:
 
 
 def summarise(spec: AuditSpec, store: RolloutStore) -> dict[str, Any]:
-    """All numbers of an audit, recomputed from kept rollouts alone.
-
-    A problem whose gold its own verifier rejects is listed and left out of every rate.
-    """
-    kept: dict[str, list[dict[str, Any]]] = {problem.id: [] for problem in spec.suite.problems}
-    columns = ["problem_id", "answer", "correct", "lenient_correct", "status", "finish", "completion_tokens", "logprob"]
-    for row in store.rows(columns):
-        kept[row["problem_id"]].append(row)
-    missing = [id for id, rows in kept.items() if len(rows) != spec.samples]
-    if missing:
-        raise UsageError(f"{store.folder} lacks samples of {len(missing)} problems; run the audit again to draw them")
-    everything = [row for rows in kept.values() for row in rows]
-    scored = {id: rows for id, rows in kept.items() if id not in spec.suite.bad_gold}
-
-    def per_problem(field: str, value: str) -> np.ndarray:
-        return np.array([np.mean([row[field] == value for row in rows]) for rows in scored.values()])
-
-    counts = {
-        reading: np.array([sum(row[field] for row in rows) for rows in scored.values()])
-        for reading, field in [("strict", "correct"), ("lenient", "lenient_correct")]
-    }
-    samples = np.full(len(scored), spec.samples)
-    lengths = np.array([row["completion_tokens"] for row in everything])
-    rng = np.random.default_rng(spec.sampling.seed)
-    answers = [[row["answer"] for row in rows] for rows in scored.values()]
-    correct = [[row["correct"] for row in rows] for rows in scored.values()]
-    status = Counter(row["status"] for row in everything)
-    return {
-        **spec.settings(),
-        "pass_at_k": {
-            reading: {
-                str(k): mean_over_problems(pass_at_k(count, samples, k)).to_json() for k in powers_of_two(spec.samples)
-            }
-            for reading, count in counts.items()
-        },
-        "maj_at_k": {
-            str(k): mean_over_problems(maj_at_k(answers, correct, k, rng)).to_json()
-            for k in powers_of_two(spec.samples)
-        },
-        "status": {name: status[name] for name in STATUSES},
-        "stop_rate": mean_over_problems(per_problem("finish", "stop")).to_json(),
-        "truncation_rate": mean_over_problems(per_problem("finish", "length")).to_json(),
-        "context_overflow": mean_over_problems(per_problem("finish", "context")).to_json(),
-        "answer_rate": mean_over_problems(1 - per_problem("status", "no_answer")).to_json(),
-        "completion_tokens": {
-            "mean": round(float(lengths.mean()), 2),
-            "median": float(np.median(lengths)),
-            "p95": float(np.percentile(lengths, 95)),
-            "max": int(lengths.max()),
-        },
-        "mean_token_logprob": float(sum(row["logprob"] for row in everything) / lengths.sum()),
-        "forecast": {str(size): share.to_json() for size, share in forecast(counts["strict"], samples).items()},
-        "problems": [
-            {"id": id, "samples": len(rows), "correct": int(strict), "lenient": int(lenient)}
-            for (id, rows), strict, lenient in zip(scored.items(), counts["strict"], counts["lenient"], strict=True)
-        ],
-    }
+    """audit.json: how the numbers came about, and all of them, recomputed from kept rollouts alone."""
+    return {**spec.settings(), **summary(store, spec.suite, samples=spec.samples, seed=spec.sampling.seed)}
 
 
 def audit_table(audit: dict[str, Any]) -> Sequence[tuple[str, str]]:
@@ -182,20 +123,31 @@ def audit_table(audit: dict[str, Any]) -> Sequence[tuple[str, str]]:
     def share(estimate: dict[str, Any]) -> str:
         return f"{estimate['value']:.1%}  ({estimate['low']:.1%} to {estimate['high']:.1%})"
 
-    passes = audit["pass_at_k"]
-    largest = max(passes["strict"], key=int)
+    passes, outlook = audit["pass_at_k"], audit["outlook"]
+    largest = max(passes["read"], key=int)
     rows = [
-        ("pass@1, strict reading", share(passes["strict"]["1"])),
-        ("pass@1, lenient reading", share(passes["lenient"]["1"])),
+        (f"pass@1, {audit['reading']} reading", share(passes["read"]["1"])),
+        ("  on these questions, sampling noise alone", share(audit["pass_at_1_on_these_questions"])),
     ]
-    rows += [(f"pass@{k}", share(estimate)) for k, estimate in passes["strict"].items() if k != "1"]
+    if audit["reading"] != "lenient":
+        rows.append(("pass@1, lenient reading", share(passes["lenient"]["1"])))
+    rows += [(f"pass@{k}", share(estimate)) for k, estimate in passes["read"].items() if k != "1"]
     if largest != "1":
         rows.append((f"maj@{largest}", share(audit["maj_at_k"][largest])))
     rows += [(f"informative groups, G = {size}", share(estimate)) for size, estimate in audit["forecast"].items()]
+    first = outlook["rollouts_to_first_reward"]["value"]
+    rows.append(("rollouts to the first reward", f"{first:.0f}" if first else "none came in this audit"))
+    rows.append(
+        (
+            "never solved",
+            f"{outlook['never_solved']} problems; pass rates below {outlook['missed_below']:.1%} may be missed",
+        )
+    )
     rows += [
         ("an answer could be read", share(audit["answer_rate"])),
         ("stopped by itself", share(audit["stop_rate"])),
         ("cut at the token limit", share(audit["truncation_rate"])),
+        *((name.replace("_", " "), share(one)) for name, one in audit["behaviours"].items() if one["value"]),
         (
             "completion tokens",
             "mean {mean}, median {median:g}, p95 {p95:g}, max {max}".format(**audit["completion_tokens"]),

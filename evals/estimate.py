@@ -56,6 +56,25 @@ def mean_over_problems(values: np.ndarray, *, seed: int = 0, draws: int = 2000) 
     return Estimate(value=float(values.mean()), low=low, high=high, n=values.size)
 
 
+def fixed_questions(correct: np.ndarray, samples: np.ndarray) -> Estimate:
+    """Mean pass rate on these very questions, with a 95% interval for sampling noise alone.
+
+    What a second audit of the same model on the same questions would move by: narrower than `mean_over_problems`, and
+    no statement about other questions. Clopper-Pearson at the effective number of samples m(1 - m)/V, where V is the
+    mean's variance within questions, p(1 - p)/(n - 1) each; at least all samples, as easy and hard questions vary less.
+
+    >>> fixed_questions(np.array([4, 0]), np.array([8, 8])).value
+    0.25
+    """
+    correct, samples = np.asarray(correct, dtype=float), np.asarray(samples, dtype=float)
+    rates = correct / samples
+    mean, total = rates.mean(), samples.sum()
+    within = (rates * (1 - rates) / np.maximum(samples - 1, 1)).sum() / rates.size**2
+    effective = max(total, mean * (1 - mean) / within) if within > 0 else total
+    low, high = _clopper_pearson(mean * effective, effective)
+    return Estimate(value=float(mean), low=low, high=high, n=rates.size)
+
+
 def paired_difference(before: np.ndarray, after: np.ndarray, seed: int = 0, *, draws: int = 2000) -> Estimate:
     """Mean of after - before over the same problems in the same order, resampling problems and not the two arms apart.
 

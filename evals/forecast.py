@@ -7,6 +7,7 @@ is informative with chance 1 - p^G - (1-p)^G, and the mean of that over problems
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -35,6 +36,27 @@ def forecast(
     """`informative_share` by group size; sizes above the fewest samples of any problem are left out."""
     fewest = int(np.min(samples))
     return {size: informative_share(correct, samples, size, seed=seed) for size in sizes if size <= fewest}
+
+
+def outlook(correct: np.ndarray, samples: np.ndarray, *, seed: int = 0) -> dict[str, Any]:
+    """What else the audit says of the first steps of training.
+
+    `expected_reward`: of the first step, which is pass@1. `rollouts_to_first_reward`: completions of random problems
+    until one is right, 1/pass@1, its interval that of pass@1 turned over; null where it has no upper end.
+    `smallest_group`: the least G in powers of two whose groups are informative half of the time; null where none of
+    the audit's is. `never_solved`: problems without a right sample, and `missed_below`: pass rates up to which one
+    of them escapes n samples once in twenty, 1 - 0.05^(1/n) (rule of three).
+    """
+    reward = mean_over_problems(np.asarray(correct) / np.asarray(samples), seed=seed)
+    rollouts = [1 / rate if rate > 0 else None for rate in (reward.value, reward.high, reward.low)]
+    shares = forecast(correct, samples, seed=seed)
+    return {
+        "expected_reward": reward.to_json(),
+        "rollouts_to_first_reward": dict(zip(("value", "low", "high"), rollouts, strict=True)),
+        "smallest_group": next((size for size, share in shares.items() if share.value >= 0.5), None),
+        "never_solved": int((np.asarray(correct) == 0).sum()),
+        "missed_below": 1 - 0.05 ** (1 / int(np.min(samples))),
+    }
 
 
 def predictive_interval(share: Estimate, groups: int) -> tuple[float, float]:

@@ -23,6 +23,7 @@ SCHEMA = pa.schema(
         ("answer", pa.string()),
         ("correct", pa.bool_()),
         ("status", pa.string()),
+        ("reason", pa.string()),
         ("lenient_correct", pa.bool_()),
         ("reward", pa.float64()),
         ("step", pa.int32()),
@@ -66,6 +67,16 @@ class RolloutStore:
         """All kept rows, part by part, so that memory stays flat."""
         for path in self.parts():
             yield from pq.read_table(path, columns=columns).to_pylist()
+
+    def read(self, path: Path) -> list[dict[str, Any]]:
+        """All rows of one part."""
+        return pq.read_table(path).to_pylist()
+
+    def table(self, columns: list[str]) -> pa.Table:
+        """These columns of all kept rows; a column that older parts lack is null there."""
+        schema = pa.schema([SCHEMA.field(name) for name in columns])
+        parts = [pq.read_table(path, columns=columns) for path in self.parts()]
+        return pa.concat_tables([schema.empty_table(), *parts], promote_options="default")
 
     def drop_after(self, step: int) -> None:
         """Delete the parts of training steps beyond `step`, as a resumed run draws them again."""

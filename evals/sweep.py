@@ -18,7 +18,7 @@ def sweep(audits: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
     `behind_best` pairs by problem. It is not corrected for the choice: of templates that are all alike the best of a
     sweep looks better than it is, so an interval that only just leaves zero out shows little.
     """
-    best = max(audits, key=lambda name: audits[name]["pass_at_k"]["strict"]["1"]["value"])
+    best = max(audits, key=lambda name: audits[name]["pass_at_k"]["read"]["1"]["value"])
 
     def rates(name: str) -> np.ndarray:
         return np.array([one["correct"] / one["samples"] for one in audits[name]["problems"]])
@@ -27,7 +27,7 @@ def sweep(audits: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
         "best": best,
         "templates": {
             name: {
-                "strict": audit["pass_at_k"]["strict"]["1"],
+                "read": audit["pass_at_k"]["read"]["1"],
                 "lenient": audit["pass_at_k"]["lenient"]["1"],
                 "behind_best": None if name == best else paired_difference(rates(name), rates(best)).to_json(),
                 "answer_rate": audit["answer_rate"],
@@ -42,24 +42,22 @@ def sweep(audits: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
 def sweep_table(found: dict[str, Any], left_out: Mapping[str, str]) -> list[tuple[str, ...]]:
     """A row a template, best first; those of `left_out` last, with the reason."""
     rows = []
-    order = sorted(found["templates"].items(), key=lambda item: -item[1]["strict"]["value"])
+    order = sorted(found["templates"].items(), key=lambda item: -item[1]["read"]["value"])
     for name, facts in order:
         behind = facts["behind_best"]
         shares = [f"{facts[key]['value']:.1%}" for key in ("answer_rate", "stop_rate", "context_overflow")]
-        rows.append(
-            (name, _share(facts["strict"]), _share(facts["lenient"]), _share(behind) if behind else "", *shares)
-        )
+        rows.append((name, _share(facts["read"]), _share(facts["lenient"]), _share(behind) if behind else "", *shares))
     return rows + [(name, reason, *[""] * (len(COLUMNS) - 2)) for name, reason in left_out.items()]
 
 
 def verdict(found: dict[str, Any]) -> str:
     """One sentence: the best template, and which ones it cannot be told from."""
     templates = found["templates"]
-    if templates[found["best"]]["strict"]["value"] == 0:
+    if templates[found["best"]]["read"]["value"] == 0:
         return "no template got one sample right"
     close = [name for name, facts in templates.items() if (behind := facts["behind_best"]) and behind["low"] <= 0]
     tail = f"; not told apart from it by these problems: {', '.join(close)}" if close else ""
-    return f"best template by pass@1: {found['best']} ({_share(templates[found['best']]['strict'])}){tail}"
+    return f"best template by pass@1: {found['best']} ({_share(templates[found['best']]['read'])}){tail}"
 
 
 def _share(estimate: Mapping[str, float]) -> str:

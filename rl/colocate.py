@@ -36,7 +36,7 @@ def prepare(model: Any) -> None:
     from vllm.model_executor.layers import utils
 
     def unpacked(layer: torch.nn.Module, remove_weight: bool) -> None:
-        layer.cpu_linear = torch.nn.functional.linear
+        layer.cpu_linear = torch.nn.functional.linear  # type: ignore[assignment, arg-type]  # pyright: ignore
 
     utils.dispatch_cpu_unquantized_gemm = unpacked  # type: ignore[assignment]
     dtype = str(model.dtype).removeprefix("torch.")

@@ -413,7 +413,7 @@ class _Run:
         self.loaded.model.eval()
         found = run_audit(self.engine, spec, store, progress=False)
         self.loaded.model.train(training)
-        append_jsonl(path, {"step": step, "pass_at_1": found["pass_at_k"]["strict"]["1"]})
+        append_jsonl(path, {"step": step, "pass_at_1": found["pass_at_k"]["read"]["1"]})
         self.clock.add("audit", began)
 
     def _spec(self, step: int, suite: ProblemSet, samples: int) -> AuditSpec:

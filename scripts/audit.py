@@ -14,7 +14,7 @@ from configs.errors import UsageError
 def main() -> None:
     """Parse, check all that can be checked without the model, audit, print the table and the next command."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--base", required=True, help="name of configs/bases, hub id, model folder or .gguf file")
+    parser.add_argument("--base", help="name of configs/bases, hub id, model folder or .gguf file")
     parser.add_argument("--suite", help="name of configs/suites or a .jsonl file (default: the base's first suite)")
     parser.add_argument(
         "--template", help="of configs/templates: a name, several by comma, or all (default: the base's own)"
@@ -22,7 +22,7 @@ def main() -> None:
     shots_from_help = "set of the examples; none is taken that --suite asks (default: the base's suite to train on)"
     parser.add_argument("--shots", type=int, default=0, help="worked examples before every question (default 0)")
     parser.add_argument("--shots-from", metavar="SUITE", help=shots_from_help)
-    parser.add_argument("--samples", type=int, default=16, help="samples per problem (default 16)")
+    parser.add_argument("--samples", type=int, help="samples per problem (default 16; 32 for sets such as AIME)")
     parser.add_argument("--limit", type=int, help="only the first so many problems")
     parser.add_argument("--temperature", type=float, default=1.0, help="0 is greedy (default 1.0, as GRPO samples)")
     parser.add_argument("--top-p", type=float, default=1.0, help="nucleus sampling (default 1.0: off)")
@@ -46,13 +46,21 @@ def main() -> None:
     parser.add_argument("--batch-tokens", type=int, default=40_000, help="rows x tokens of one batch (default 40000)")
     parser.add_argument("--seed", type=int, default=0, help="of sampling, and of a tiny base's pretraining (default 0)")
     parser.add_argument("--out", type=Path, help="run folder (default runs/audits/BASE-SUITE-TEMPLATE)")
+    regrade_help = "grade the rollouts of this audit again (--read as now), without sampling; needs no --base"
+    parser.add_argument("--regrade", type=Path, metavar="RUN", help=regrade_help)
+    parser.add_argument("--workers", type=int, default=1, help="processes that grade again (default 1)")
     args = parser.parse_args()
+    if args.regrade:
+        _regrade(args)
+        return
+    if not args.base:
+        raise UsageError("--base says what to audit; type --base NAME, or --regrade RUN to grade kept rollouts again")
 
     from baselines.bases import TINY_ROOT, find_base
     from configs.load import load_template, names
     from rewards.suites import load_problems
 
-    if args.samples < 1:
+    if args.samples is not None and args.samples < 1:
         raise UsageError("--samples takes 1 or more; pass@k needs at least k of them")
     if args.temperature < 0 or not 0 < args.top_p <= 1:
         raise UsageError("--temperature takes 0 or more, --top-p more than 0 and at most 1")
@@ -78,6 +86,8 @@ def main() -> None:
             )
         source = load_problems(args.shots_from or base.default("train_suite", None))
         templates = [few_shot(one, suite, source, shots=args.shots, seed=args.seed) for one in templates]
+    if args.samples is None:  # thirty questions need more of each
+        args.samples = 32 if suite.problems[0].form == "aime" else 16
     if args.limit is not None:
         suite = suite.first(args.limit)
     if args.max_tokens is not None and args.max_tokens < 1:
@@ -117,6 +127,7 @@ def main() -> None:
     from evals.audit import AuditSpec, audit_table, run_audit
     from evals.rollouts import RolloutStore
     from evals.sampling import NoRoomError, Sampling
+    from evals.summary import edge
     from evals.sweep import COLUMNS, sweep, sweep_table, verdict
 
     logging.disable_progress_bar()
@@ -161,6 +172,8 @@ def main() -> None:
                 with open_run(folder, "audit", {**settings, "template": template.model_dump()}, facts) as manifest:
                     audit = run_audit(engine_with(template.stop), audited, RolloutStore(folder / "rollouts"))
                     write_json(folder / "audit.json", audit)
+                    promising = "".join(json.dumps(row) + "\n" for row in edge(audit, suite))
+                    (folder / "edge.jsonl").write_text(promising, encoding="utf-8")
                     manifest["split"] = {"audit": round(time.perf_counter() - began, 2)}
             except NoRoomError as error:
                 if not several:
@@ -188,6 +201,27 @@ def main() -> None:
         else f" --recipe dr-grpo --template {next(iter(audits))} --suite TRAIN.jsonl --eval-suite {asked}"
     )
     print(f"next: python scripts/grpo.py --base {args.base}{rest} --dry-run")
+
+
+def _regrade(args: argparse.Namespace) -> None:
+    """Regrade a kept audit, print the new table and how many verdicts changed."""
+    import json
+
+    from evals.audit import audit_table
+    from evals.regrade import kept_audit, regrade
+    from rewards.suites import load_problems
+
+    before = kept_audit(args.regrade)
+    suite = load_problems(args.suite or before["suite"]["name"])
+    out = regrade(args.regrade, suite.first(before["suite"]["problems"]), reading=args.read, workers=args.workers)
+    audit = json.loads((out / "audit.json").read_text(encoding="utf-8"))
+    show(
+        f"{audit['base']} on {suite.name}, graded again",
+        ("measure", "value (95% interval over problems)"),
+        audit_table(audit),
+    )
+    changed = sum(1 for _ in (out / "differences.jsonl").open(encoding="utf-8"))
+    print(f"{changed} verdicts or answers changed, listed in {out / 'differences.jsonl'}")
 
 
 if __name__ == "__main__":

@@ -115,7 +115,7 @@ def _audit(fate: Fate, correct: np.ndarray, step: int, suite: dict[str, str]) ->
         "reading": "strict",
         "verifier": "1",
         "sampling": {"temperature": 1.0, "top_p": 1.0, "max_tokens": 64, "samples": SAMPLES, "seed": 7},
-        "pass_at_k": {"strict": curve, "lenient": curve},
+        "pass_at_k": {"read": curve, "lenient": curve},
         "maj_at_k": curve,
         "status": {"graded": int(samples.sum()), "no_answer": 0},
         "stop_rate": rate,

@@ -203,7 +203,7 @@ def test_a_problem_with_a_bad_gold_is_listed_and_left_out_of_every_rate(
     audit = run_audit(engine, spec_of(suite, samples=4), RolloutStore(tmp_path / "rollouts"))
     assert audit["suite"]["bad_gold"] == ["broken", "empty"]
     assert [each["id"] for each in audit["problems"]] == ["right", "wrong"]
-    strict, lenient = audit["pass_at_k"]["strict"], audit["pass_at_k"]["lenient"]
+    strict, lenient = audit["pass_at_k"]["read"], audit["pass_at_k"]["lenient"]
     assert (strict["1"]["value"], strict["1"]["n"]) == (1 / 8, 2)  # one box of four is right, in one problem of two
     assert lenient["1"]["value"] == 2 / 8  # and a bare 5
     assert strict["2"]["value"] == (1 - 3 / 6) / 2  # 3 of the 6 pairs of samples miss the right one

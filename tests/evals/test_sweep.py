@@ -15,7 +15,7 @@ from evals.sweep import sweep, sweep_table, verdict
 def audit_of(correct: list[int], samples: int = 4) -> dict[str, Any]:
     share = {"value": sum(correct) / len(correct) / samples, "low": 0.0, "high": 1.0, "n": len(correct)}
     return {
-        "pass_at_k": {"strict": {"1": share}, "lenient": {"1": share}},
+        "pass_at_k": {"read": {"1": share}, "lenient": {"1": share}},
         "problems": [{"id": str(i), "samples": samples, "correct": count} for i, count in enumerate(correct)],
         **dict.fromkeys(("answer_rate", "stop_rate", "context_overflow"), share),
     }
@@ -54,7 +54,7 @@ def test_the_script_sweeps_in_one_load_and_leaves_out_what_does_not_fit(
     for name in ("qa", "none"):
         audit = json.loads((tmp_path / "swept" / name / "audit.json").read_text())
         assert audit["template"] == name
-        assert audit["pass_at_k"]["strict"]["1"] == facts["templates"][name]["strict"]
+        assert audit["pass_at_k"]["read"]["1"] == facts["templates"][name]["read"]
         assert json.loads((tmp_path / "swept" / name / "manifest.json").read_text())["status"] == "finished"
     rows = (tmp_path / "swept" / "qa" / "rollouts").stat().st_mtime_ns
     again = script("audit", *arguments)

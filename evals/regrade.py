@@ -1,0 +1,83 @@
+"""Grade kept rollouts again, with today's verifier or another reading: the same samples, no model, new numbers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from configs.errors import UsageError
+from configs.schema import Reading, Template
+from evals.manifest import write_json
+from evals.rollouts import RolloutStore
+from evals.summary import summary
+from rewards.grade import grade_many
+from rewards.suites import ProblemSet
+from rewards.types import Problem
+from rewards.verify import VERIFIER_VERSION
+
+
+def kept_audit(folder: Path) -> dict[str, Any]:
+    """The audit.json of a finished audit, with its manifest's settings. Raises UsageError when `folder` holds none."""
+    try:
+        audit = json.loads((folder / "audit.json").read_text(encoding="utf-8"))
+        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        return {**audit, "template": Template(**manifest["settings"]["template"])}
+    except (OSError, json.JSONDecodeError, KeyError, TypeError) as error:
+        raise UsageError(
+            f"{folder} holds no finished audit to grade again; name a folder that scripts/audit.py wrote, such as "
+            "runs/audits/BASE-SUITE-TEMPLATE"
+        ) from error
+
+
+def regrade(folder: Path, suite: ProblemSet, *, reading: Reading, workers: int = 1) -> Path:
+    """Grade the rollouts of the audit in `folder` again into a folder of its own beside them; returns that folder.
+
+    It holds the rollouts with their new verdicts, audit.json, and differences.jsonl: problem, sample, and the verdict
+    before and after. Memory stays flat, as parts are read and written one at a time. Raises UsageError when `suite` is
+    not the set that was audited, or the target is there already.
+    """
+    audit = kept_audit(folder)
+    if suite.fingerprint != audit["suite"]["fingerprint"]:
+        raise UsageError(f"{folder} audited another {audit['suite']['name']} than this one: its problems have changed")
+    out = folder / f"regraded-{reading}-v{VERIFIER_VERSION}"
+    if out.exists():
+        raise UsageError(f"{out} is there already; remove it to grade again")
+    problems = {problem.id: problem for problem in suite.problems}
+    before, after = RolloutStore(folder / "rollouts"), RolloutStore(out / "rollouts")
+    template: Template = audit["template"]
+    out.mkdir()
+    with (out / "differences.jsonl").open("w", encoding="utf-8") as differences:
+        for path in before.parts():
+            rows = before.read(path)
+            pairs = [(problems[row["problem_id"]], row["completion"]) for row in rows]
+            graded = list(_graded(rows, pairs, template, reading, workers))
+            for row, new in zip(rows, graded, strict=True):
+                if (row["correct"], row["answer"]) != (new["correct"], new["answer"]):
+                    differences.write(json.dumps(_difference(row, new)) + "\n")
+            after.append(graded)
+    sampling = audit["sampling"]
+    found = summary(after, suite, samples=sampling["samples"], seed=sampling["seed"])
+    settings = {key: audit[key] for key in ("base", "step", "suite", "sampling")}
+    facts = {"template": template.name, "reading": reading, "verifier": VERIFIER_VERSION}
+    write_json(out / "audit.json", {**settings, **facts, **found})
+    return out
+
+
+def _graded(
+    rows: list[dict[str, Any]], pairs: list[tuple[Problem, str]], template: Template, reading: Reading, workers: int
+) -> Iterator[dict[str, Any]]:
+    verdicts = grade_many(pairs, template, reading=reading, workers=workers)
+    lenient = verdicts if reading == "lenient" else grade_many(pairs, template, reading="lenient", workers=workers)
+    for row in rows:
+        verdict = next(verdicts)
+        other = verdict if reading == "lenient" else next(lenient)
+        facts = {key: getattr(verdict, key) for key in ("answer", "correct", "status", "reason")}
+        yield {**row, **facts, "lenient_correct": other.correct}
+
+
+def _difference(row: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    keys = ("answer", "correct", "status")
+    facts = {"problem_id": row["problem_id"], "sample": row["sample"]}
+    return {**facts, "before": {key: row[key] for key in keys}, "after": {key: new[key] for key in keys}}
