@@ -40,11 +40,13 @@ def loops(text: str) -> bool:
 
 
 def _runs_on(row: dict[str, Any]) -> bool:
-    return any(marker in row["completion"] for marker in RUN_ON)
+    text = row["completion"]
+    return "\n" in text and any(marker in text for marker in RUN_ON)
 
 
 def _goes_on(row: dict[str, Any]) -> bool:
-    return any(0 <= row["completion"].find(marker) < len(row["completion"]) - len(marker) for marker in END_OF_TURN)
+    text = row["completion"]
+    return "<" in text and any(0 <= text.find(marker) < len(text) - len(marker) for marker in END_OF_TURN)
 
 
 BEHAVIOURS: dict[str, Callable[[dict[str, Any]], bool]] = {

@@ -12,6 +12,7 @@ import numpy as np
 from configs.errors import UsageError
 
 MAJORITY_DRAWS = 1000
+MAJORITY_TOTAL = 128_000  # draws over all problems of an audit, where it has more than a few
 
 
 def pass_at_k(correct: np.ndarray, samples: np.ndarray, k: int) -> np.ndarray:
@@ -52,7 +53,10 @@ def maj_at_k(
     """
     right, samples = np.array([sum(flags) for flags in correct]), np.array([len(texts) for texts in answers])
     _checked(right, samples, k, name=f"maj@{k}")
-    return np.array([_majority(texts, flags, k, rng) for texts, flags in zip(answers, correct, strict=True)])
+    draws = max(
+        50, min(MAJORITY_DRAWS, MAJORITY_TOTAL // max(1, len(answers)))
+    )  # their mean over problems is what counts
+    return np.array([_majority(texts, flags, k, rng, draws) for texts, flags in zip(answers, correct, strict=True)])
 
 
 def powers_of_two(n: int) -> list[int]:
@@ -86,7 +90,9 @@ def _checked(correct: np.ndarray, samples: np.ndarray, k: int, *, name: str) -> 
     return correct, samples
 
 
-def _majority(answers: Sequence[str | None], correct: Sequence[bool], k: int, rng: np.random.Generator) -> float:
+def _majority(
+    answers: Sequence[str | None], correct: Sequence[bool], k: int, rng: np.random.Generator, draws: int
+) -> float:
     texts = sorted({text for text in answers if text is not None})
     if not texts:
         return 0.0
@@ -99,6 +105,6 @@ def _majority(answers: Sequence[str | None], correct: Sequence[bool], k: int, rn
         drawn = counts[None, :]
     else:
         unread = len(answers) - counts.sum()
-        drawn = rng.multivariate_hypergeometric([*counts, unread], k, size=MAJORITY_DRAWS)[:, :-1]
+        drawn = rng.multivariate_hypergeometric([*counts, unread], k, size=draws)[:, :-1]
     wins = (drawn == drawn.max(axis=1, keepdims=True)) & (drawn > 0)
     return float((wins @ credit / np.maximum(wins.sum(axis=1), 1)).mean())
