@@ -49,7 +49,7 @@ class ProblemCount:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PassAtK:
-    strict: dict[int, Estimate]
+    read: dict[int, Estimate]
     lenient: dict[int, Estimate]
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from evals.estimate import Estimate, paired_difference
 
-COLUMNS = ("template", "pass@1 strict", "pass@1 lenient", "behind the best", "answered", "stopped", "no room")
+COLUMNS = ("template", "pass@1 as read", "pass@1 lenient", "behind the best", "answered", "stopped", "no room")
 
 
 def sweep(audits: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
