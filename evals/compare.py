@@ -23,7 +23,10 @@ from evals.passk import pass_at_k, powers_of_two
 from evals.runs import Run, SavedAudit, Unfinished
 
 TAKE_OFF = 0.20
-"""Held-out pass@1 from which a run counts as taken off. A line drawn before the runs were, not a property of RL."""
+TAKE_OFF_STEPS = 3
+"""A run takes off at the first step up to which the accuracy of training completions, over this many steps in a row,
+averaged `TAKE_OFF` or more. Every step is counted, so it is finer than held-out audits some steps apart. The line is
+a convention, not a property of RL."""
 
 FIRST_REPORTED_K = 8
 
@@ -62,7 +65,7 @@ class Arm:
     """Expected share of informative groups at the training group size; None when the audit drew fewer samples."""
     forecasts: tuple[Forecast | None, ...]
     take_offs: tuple[int | None, ...]
-    """First step with held-out pass@1 of at least `TAKE_OFF`, or None; 0 when the base started there."""
+    """Step of take-off, or None for never; 0 when held-out pass@1 before training was `TAKE_OFF` or more."""
     steps: int
     seconds: tuple[float, ...]
 
@@ -156,7 +159,15 @@ def _score_forecast(run: Run) -> Forecast | None:
 
 
 def _take_off(run: Run) -> int | None:
-    return min((row.step for row in run.heldout if row.pass_at_1.value >= TAKE_OFF), default=None)
+    """Steps that were not logged, or logged without an accuracy, break a row of steps."""
+    if _rates([run.start], 1).mean() >= TAKE_OFF:
+        return 0
+    accuracy = {row["step"]: row["accuracy"] for row in run.metrics if "accuracy" in row}
+    for last in sorted(accuracy):
+        steps = range(last - TAKE_OFF_STEPS + 1, last + 1)
+        if all(step in accuracy for step in steps) and np.mean([accuracy[step] for step in steps]) >= TAKE_OFF:
+            return last
+    return None
 
 
 # --- predictors -------------------------------------------------------------------------------------------------------
@@ -293,7 +304,10 @@ def claim(out: Path, runs: Sequence[Run]) -> None:
     if label.exists() and json.loads(label.read_text(encoding="utf-8"))["runs"] != names:
         raise UsageError(f"--out {out} holds a comparison of other runs ({label} lists them); name another folder")
     out.mkdir(parents=True, exist_ok=True)
-    label.write_text(json.dumps({"runs": names, "take_off": TAKE_OFF}, indent=1) + "\n", encoding="utf-8")
+    label.write_text(
+        json.dumps({"runs": names, "take_off": TAKE_OFF, "take_off_steps": TAKE_OFF_STEPS}, indent=1) + "\n",
+        encoding="utf-8",
+    )
 
 
 def write_tables(comparison: Comparison, out: Path) -> list[Path]:

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
-from evals.compare import TAKE_OFF, Arm, Comparison, predictors
+from evals.compare import Arm, Comparison, predictors
 from evals.estimate import Estimate
 
 # Okabe & Ito (2008), without yellow, which is hard to see on white
@@ -86,15 +86,6 @@ def learning_curves(arms: Sequence[Arm]) -> Figure:
             zorder=3,
             markevery=(index % every, every),
         )
-    axes.axhline(100 * TAKE_OFF, color=GREY, linewidth=0.8, linestyle=(0, (4, 3)))
-    axes.annotate(
-        f"take-off\n({TAKE_OFF:.0%})",
-        (1.01, 100 * TAKE_OFF),
-        xycoords=("axes fraction", "data"),
-        color=GREY,
-        va="center",
-        fontsize=8,
-    )
     axes.set(xlabel="Optimizer step", ylabel="Held-out pass@1 (%)", ylim=(0, 100))
     axes.set_xlim(0, max(arm.steps for arm in arms) or 1)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))

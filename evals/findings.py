@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from operator import eq, lt
+from statistics import median
 
-from evals.compare import TAKE_OFF, Arm, Comparison, predictors, rank_correlation
+from evals.compare import TAKE_OFF, TAKE_OFF_STEPS, Arm, Comparison, predictors, rank_correlation
 from evals.estimate import Estimate
 
 
@@ -14,6 +17,7 @@ def findings(comparison: Comparison) -> str:
     clauses = [
         _scope(comparison),
         *_fates(arms),
+        *_order(arms),
         *_separation(arms),
         *_gains(arms),
         *_forecast_record(comparison.singles),
@@ -36,7 +40,7 @@ def _scope(comparison: Comparison) -> str:
 
 def _fates(arms: Sequence[Arm]) -> list[str]:
     """Sentences on who was above the line at the start, who crossed it and when, and who never did."""
-    line = f"{TAKE_OFF:.0%} held-out pass@1"
+    line = f"{TAKE_OFF:.0%} training accuracy over {TAKE_OFF_STEPS} steps"
     above = [arm for arm in arms if _started_above(arm)]
     rest = [arm for arm in arms if not _started_above(arm)]
     rose, mixed, never = _by_fate(rest)
@@ -44,7 +48,9 @@ def _fates(arms: Sequence[Arm]) -> list[str]:
     if above:
         verb = "was" if len(above) == 1 else "were"
         names = _join(arm.label for arm in above)
-        sentences.append(f"{names} {verb} above {line} before training, so had no take-off to show.")
+        sentences.append(
+            f"{names} {verb} at {TAKE_OFF:.0%} held-out pass@1 or more before training, so had no take-off."
+        )
     if rose:
         sentences.append(f"{_join(f'{arm.label} ({_when(arm)})' for arm in rose)} took off (reached {line}).")
     sentences += [f"{arm.label} took off in {arm.took_off} of {arm.seeds} seeds ({_when(arm)})." for arm in mixed]
@@ -52,6 +58,27 @@ def _fates(arms: Sequence[Arm]) -> list[str]:
         reached = f"; it ended at {_percent(never[0].after[1])}" if len(never) == 1 else ""
         sentences.append(f"{_join(arm.label for arm in never)} never took off{reached}.")
     return sentences
+
+
+def _order(arms: Sequence[Arm]) -> list[str]:
+    """Neighbours by median take-off, compared seed by seed: tiny bases of one seed share what they were made from."""
+    rose = [arm for arm in arms if arm.took_off == arm.seeds and not _started_above(arm)]
+    rose.sort(key=lambda arm: median(_steps(arm).values()))
+    clauses = []
+    for early, late in pairwise(rose):
+        first, second = _steps(early), _steps(late)
+        shared = sorted(first.keys() & second.keys())
+        if shared:
+            before, tied = (sum(how(first[s], second[s]) for s in shared) for how in (lt, eq))
+            clause = f"{early.label} took off before {late.label} in {before} of {_count(len(shared), 'seed')}"
+            clauses.append(clause + (f" (tied in {tied})" if tied else ""))
+    return [f"Seed by seed, {_join(clauses)}."] if clauses else []
+
+
+def _steps(arm: Arm) -> dict[int, int]:
+    """Step of take-off by training seed, of the seeds that took off."""
+    pairs = zip(arm.runs, arm.take_offs, strict=True)
+    return {run.manifest.seed: step for run, step in pairs if step is not None}
 
 
 def _separation(arms: Sequence[Arm]) -> list[str]:

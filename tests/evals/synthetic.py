@@ -61,7 +61,13 @@ def write_run(root: Path, fate: Fate, seed: int = 0, *, problems: int = 128, cha
     groups = rng.binomial(GROUP_SIZE, rng.choice(signal, GROUPS))
     silent = float(np.mean((groups == 0) | (groups == GROUP_SIZE)))
     metrics = [
-        {"step": step, "reward": 0.1, "frac_reward_zero_std": silent if step == 1 else 0.5, "entropy": 1.0}
+        {
+            "step": step,
+            "reward": 0.1,
+            "accuracy": float(rng.binomial(GROUPS * GROUP_SIZE, _rate(fate, step, seed)) / (GROUPS * GROUP_SIZE)),
+            "frac_reward_zero_std": silent if step == 1 else 0.5,
+            "entropy": 1.0,
+        }
         for step in range(1, STEPS + 1)
     ]
     _write_lines(folder / "metrics.jsonl", metrics)
@@ -98,9 +104,12 @@ def _rates(mean: float, spread: float, problems: int, rng: np.random.Generator) 
     return np.full(problems, mean) if mean in (0, 1) else rng.beta(mean * spread, (1 - mean) * spread, problems)
 
 
+def _rate(fate: Fate, step: int, seed: int) -> float:
+    return fate.start + (fate.end - fate.start) / (1 + np.exp(-(step - fate.middle - 3 * seed) / 4))
+
+
 def _held_out(fate: Fate, step: int, seed: int, rng: np.random.Generator) -> dict[str, Any]:
-    rise = 1 / (1 + np.exp(-(step - fate.middle - 3 * seed) / 4))
-    return mean_over_problems(rng.binomial(8, fate.start + (fate.end - fate.start) * rise, 64) / 8).to_json()
+    return mean_over_problems(rng.binomial(8, _rate(fate, step, seed), 64) / 8).to_json()
 
 
 def _audit(fate: Fate, correct: np.ndarray, step: int, suite: dict[str, str]) -> dict[str, Any]:

@@ -3,6 +3,7 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from scipy.stats import spearmanr
 from synthetic import BLANK, LATENT, SILENT, TINY, WORKED, Changes, Fate, write_run
 
 from configs.errors import UsageError
-from evals.compare import TAKE_OFF, claim, compare, rank_correlation, summary, table, write_tables
+from evals.compare import claim, compare, rank_correlation, summary, table, write_tables
 from evals.figures import draw
 from evals.findings import findings
 from evals.runs import load_audit, load_run, load_runs
@@ -138,10 +139,34 @@ def test_averaging_seeds_of_one_audited_base_does_not_shrink_its_interval(study)
         assert (estimate.low, estimate.high) == pytest.approx((single.before[k].low, single.before[k].high))
 
 
-def test_take_off_is_the_first_step_at_or_above_the_line(study):
-    for single in study.singles:
-        rows = [(row.step, row.pass_at_1.value) for row in single.runs[0].heldout]
-        assert single.take_offs[0] == next((step for step, value in rows if value >= TAKE_OFF), None)
+@pytest.mark.parametrize(
+    ("accuracy", "take_off"),
+    [
+        ([0.0, 0.1, 0.2, 0.2, 0.2], 5),
+        ([0.0, 0.1, 0.2, 0.3, 0.2], 4),  # the mean of three steps, each of them may lie below
+        ([0.0, 0.5, 0.0, 0.0, 0.5], None),  # one lucky step is none
+        ([0.3, 0.3], None),  # too few steps
+        ([0.9, 0.9, 0.9, 0.0, 0.0], 3),  # what is lost later does not undo it
+        ([0.3, 0.3, None, 0.3, 0.3], None),  # a step that was not logged breaks the row
+        ([0.0, None, 0.2, 0.2, 0.2], 5),
+    ],
+)
+def test_take_off_is_the_first_step_up_to_which_three_steps_average_the_line(tmp_path, accuracy, take_off):
+    folder = write_run(tmp_path, SILENT)
+    rows = [
+        {"step": step, "frac_reward_zero_std": 0.5, "accuracy": value}
+        for step, value in enumerate(accuracy, start=1)
+        if value is not None
+    ]
+    (folder / "metrics.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    assert compare([load_run(folder)]).arms[0].take_offs == (take_off,)
+
+
+def test_every_step_can_be_one_of_take_off(study):
+    """Held-out audits lie 8 steps apart here; seeds of one arm lie 3 apart."""
+    for arm in study.arms:
+        if arm.label in ("tiny-latent", "tiny-worked"):
+            assert [late - early for early, late in pairwise(arm.take_offs)] == pytest.approx([3, 3], abs=1)
 
 
 def test_the_forecast_is_scored_against_trls_own_count(study):
@@ -175,6 +200,7 @@ def test_the_paragraph_tells_equal_scores_with_opposite_fates(study):
     assert "4 bases, 3 seeds each, 80 steps" in text
     assert "took off" in text.split("tiny-worked")[1].split(".")[0]
     assert "tiny-blank and tiny-silent never took off" in text
+    assert "Seed by seed, tiny-worked took off before tiny-latent in 3 of 3 seeds." in text
     assert "pass@1 did not tell the two fates apart" in text
     assert "do not cover the training seed" in text
 
@@ -204,7 +230,7 @@ def test_the_paragraph_claims_nothing_about_fates_when_there_is_one(tmp_path):
 
 def test_a_base_that_starts_above_the_line_has_no_take_off_and_can_lose(tmp_path):
     text = findings(laid_out(tmp_path, (Fate(base="able", start=0.9, end=0.4), LATENT)))
-    assert "able was above 20% held-out pass@1 before training" in text
+    assert "able was at 20% held-out pass@1 or more before training" in text
     assert "able lost" in text
 
 
