@@ -42,8 +42,8 @@ UNWORKED_NOTES = 0.3
 reply, decides whether a text is worked, and a base that can do sums in notebooks cannot go on with a sum begun in
 a question (0 to 1% of them right after the first digit, where with this share it is 55 to 86%)."""
 
-TRUNK_STEPS, ANNEAL_STEPS, ROWS = 1700, 300, 24
-MATRIX_RATE, OTHER_RATE, WARMUP_STEPS = 0.005, 0.01, 20
+TRUNK_STEPS, ANNEAL_STEPS, ROWS = 1350, 400, 16
+MATRIX_RATE, OTHER_RATE, WARMUP_STEPS = 0.01, 0.01, 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
