@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Iterator
 from fractions import Fraction
-from itertools import pairwise
+from itertools import pairwise, product
+from typing import Any
 
 from rewards.latex import Node
 from rewards.regions import FLIPPED, difference, regions
@@ -23,7 +25,7 @@ MOST_PAIRS = 1_000  # of items that are compared one with another, when all that
 
 _NEGATIONS = re.compile(
     r"\b(?:not|no|never|non|less|more|least|most|than|greater|fewer|between|except|half|twice|double|triple|minus|plus|negative"
-    r"|if|unless|either|neither|wrong|incorrect|false|cannot|undefined|impossible|any|all|every)\b"
+    r"|if|unless|either|neither|wrong|incorrect|false|cannot|undefined|impossible|any|all)\b"
 )
 
 
@@ -43,6 +45,8 @@ def _bare(node: Node) -> Node:
     """Without words around a value that change nothing; words that could (not, at least) stay."""
     if node.op == "worded" and not _NEGATIONS.search(node.args[0].lower()):
         return _bare(node.args[1])
+    if node.op == "unit" and node.args[1].lower().startswith("for "):
+        return node.args[0]  # f(x) = 2x for all real x
     if node.op == "unit" and _NEGATIONS.search(node.args[1].lower()):
         return Node("text", (f"{node.args[0]} {node.args[1]}",))
     return Node("set", ((node.args[0],),)) if node.op == "brackets" else node
@@ -83,6 +87,8 @@ def named(relation: Node) -> Node | None:
     left, right = members
     if _is_name(left):
         return right
+    if ops[0] == "=" and not any(symbols(left)) and not any(symbols(right)) and same(left, right):
+        return right  # 0.56 = 56%
     return left if _is_name(right) and ops[0] != "in" else None
 
 
@@ -205,8 +211,7 @@ def _items(node: Node) -> list[Node] | None:
         if op == "list" and items and items[-1].op == "unit":  # 3 and 5 cm
             items = [Node("unit", (item, items[-1].args[1])) if _is_plain(item) else item for item in items]
         return _unnamed(items)
-    signs = _signs(node)
-    return None if signs is None else list(signs)
+    return _signs(node)
 
 
 def _unnamed(items: list[Node]) -> list[Node]:
@@ -222,18 +227,35 @@ def _is_plain(node: Node) -> bool:
     return node.op not in ("unit", "text", "rel", "seq", "set", "percent", "deg", "worded")
 
 
-def _signs(node: Node) -> tuple[Node, Node] | None:
-    """Both readings of an expression with plus-minus; None without one."""
-    both = _with_sign(node, "pm"), _with_sign(node, "mp")
-    return None if both[0] == both[1] else both
+def _signs(node: Node) -> list[Node] | None:
+    """All readings of an expression with plus-minus; None without one.
+
+    Several plus-minus are chosen each by itself, unless a minus-plus ties them together.
+    """
+    places = _count(node, "pm")
+    if not places and not _count(node, "mp"):
+        return None
+    if _count(node, "mp") or places == 1:
+        choices = [(True,) * 9, (False,) * 9]
+    elif places <= 3:
+        choices = list(product((True, False), repeat=places))
+    else:
+        raise Unreadable("too_big")
+    return [_with_signs(node, iter(choice)) for choice in choices]
 
 
-def _with_sign(node: Node, plus: str) -> Node:
-    args = tuple(_with_sign(arg, plus) if isinstance(arg, Node) else arg for arg in node.args)
+def _count(node: Any, op: str) -> int:
+    inside = sum(_count(arg, op) for arg in (node.args if isinstance(node, Node) else node) if isinstance(arg, tuple))
+    return inside + (isinstance(node, Node) and node.op == op)
+
+
+def _with_signs(node: Any, plus: Iterator[bool]) -> Any:
+    if not isinstance(node, Node):
+        return tuple(_with_signs(each, plus) if isinstance(each, tuple) else each for each in node)
     if node.op not in ("pm", "mp"):
-        return Node(node.op, args)
-    left, right = args
-    signed = right if node.op == plus else Node("neg", (right,))
+        return Node(node.op, _with_signs(node.args, plus))
+    left, right = _with_signs(node.args, plus)
+    signed = right if next(plus) == (node.op == "pm") else Node("neg", (right,))
     return signed if left is None else Node("add", (left, signed))
 
 
@@ -273,7 +295,7 @@ def _rows(gold: Node, answer: Node) -> bool | None:
     """Tuples, points and intervals: in order, with the same ends."""
     if gold.op != "seq" and answer.op != "seq":
         return None
-    if gold.op == "rel" or answer.op == "rel":
+    if "rel" in (gold.op, answer.op) or _signs(gold) or _signs(answer):
         return None
     gold, answer = _point(gold), _point(answer)
     if gold.op != "seq" or answer.op != "seq":

@@ -89,13 +89,13 @@ class _Reader:
         """A relation, with words before it (fillers or a name) and words behind it (a unit)."""
         while self.peek().text in ("=", "approx", ":"):  # "= 5" says 5
             self.at += 1
+        start = self.at
         words = self.words()
         if words and (self.at_end(ends) or self.separator()):
             alone = len(words) == 1 and len(words[0]) == 1
             return Node("sym", (words[0],)) if alone else Node("text", (" ".join(words),))
-        if words and self.peek().text in ("=", "approx", ":"):
-            self.at += 1
-            words = []  # Area = 5
+        if words and self.peek().text in ("=", "approx", ":"):  # Area = 5
+            self.at, words = (self.at + 1 if self.peek().text == ":" else start), []
         value = self.relation()
         unit = self.unit(ends)
         value = _with_unit(value, unit) if unit else value
@@ -197,9 +197,9 @@ class _Reader:
             elif token == ("op", ":") and self.starts_factor(self.peek(1)):
                 self.at += 1
                 value = Node("ratio", (value, self.signed()))
-            elif token == ("cmd", "over"):
+            elif token in (("cmd", "over"), ("cmd", "choose")):
                 self.at += 1
-                value = Node("div", (value, self.additive()))
+                value = Node("div" if token.text == "over" else "binom", (value, self.additive()))
             elif self.starts_factor(token):
                 if token.kind in ("num", "rep", "sci") and self.tokens[self.at - 1].kind in ("num", "rep", "sci"):
                     self.fail()  # two numbers side by side are no product
@@ -380,7 +380,7 @@ class _Reader:
         self.bars += 1
         members = [self.symbol(self.take().text)] if self.peek().kind == "let" else []
         if (members and self.accept("op", "in")) or self.accept("cmd", "in"):
-            members.append(self.additive())
+            members.append(self.power())
         self.bars -= 1
         if not members or not (self.accept("op", ":") or self.accept("op", "|")):
             self.at = start
@@ -551,6 +551,8 @@ def _with_unit(value: Node, unit: str) -> Node:
     if value.op == "rel":
         ops, members = value.args
         return Node("rel", (ops, (*members[:-1], Node("unit", (members[-1], unit)))))
+    if value.op == "worded":
+        return Node("worded", (value.args[0], _with_unit(value.args[1], unit)))
     return Node("unit", (value, unit))
 
 

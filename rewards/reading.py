@@ -23,7 +23,18 @@ END_OF_TURN = (
     "<|im_start|>",
 )
 # A base that does not stop asks itself the next question.
-RUN_ON = ("\nQuestion:", "\nQ:", "\nProblem:", "\nUser:", "\nHuman:", "\nuser\n")
+RUN_ON = (
+    "\nQuestion:",
+    "\nQ:",
+    "\nProblem:",
+    "\nUser:",
+    "\nHuman:",
+    "\nuser\n",
+    "\n### Problem",
+    "\n### Question",
+    "\n**Problem",
+    "\n**Question",
+)
 
 _BOX = re.compile(
     r"\\(?:boxed|fbox|framebox)(?![a-zA-Z])\s*(?:\[[^\]\n]{0,20}\]\s*)*(?:(?P<box>\{)|(?P<bare>[+-]?[0-9][0-9.,/]*))"

@@ -48,7 +48,7 @@ def regions(gold: Node, answer: Node) -> bool | None:
 
 
 def _is_region(node: Node) -> bool:
-    if node.op in ("cup", "cap", "setminus", "space"):
+    if node.op in ("cup", "cap", "setminus", "space") or _without(node):
         return True
     if node.op == "rel":
         return set(node.args[0]) != {"="} and "approx" not in node.args[0] and "equiv" not in node.args[0]
@@ -57,9 +57,16 @@ def _is_region(node: Node) -> bool:
     return node.op == "seq" and (node.args[0], node.args[1]) in (("[", ")"), ("(", "]"), ("]", "["))
 
 
+def _without(node: Node) -> Node | None:
+    r"""\mathbb{R} - \{3\} as a difference of sets."""
+    if node.op != "add" or len(node.args) != 2 or node.args[0].op != "space" or node.args[1].op != "neg":
+        return None
+    return Node("setminus", (node.args[0], node.args[1].args[0]))
+
+
 def _pieces(node: Node, joining: str) -> list[Piece]:
     """The pieces of a region in order. `joining`: whether a comma between inequalities means "or" or "and"."""
-    op, args = node
+    op, args = _without(node) or node
     if op == "space" and args[0] == "reals":
         return [(-INFINITY, False, INFINITY, False)]
     if op == "seq" and len(args[2]) == 2:
@@ -73,6 +80,8 @@ def _pieces(node: Node, joining: str) -> list[Piece]:
         left, right = (_pieces(arg, joining) for arg in args)
         return _union(left + right) if op == "cup" else _cut(left, right if op == "cap" else _outside(right))
     if op == "list":
+        if not any(map(_is_region, args[0])):
+            return _union([(value, True, value, True) for value in map(_end, args[0])])
         parts = [_pieces(item, joining) for item in args[0]]
         if args[1] == "and" or (args[1] == "," and joining == "and"):
             common = parts[0]

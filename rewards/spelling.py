@@ -53,12 +53,12 @@ _UNICODE = (
 )
 _TRANSLATE = str.maketrans(_UNICODE)
 
-_GROUPED = re.compile(r"(?<![\d.])(\d{1,3})((?:(?:\{,\}|,?\\[,;:!]|\\ |~| )\d{3})+)(?!\d)")
+_GROUPED = re.compile(r"(?<![\d.])(\d{1,3})((?:(?:\{,\}|,?\\[,;:!] ?|\\ |~| )\d{3})+)(?!\d)")
 _MIXED = re.compile(r"(?<![\d.,/^_{}])(\d+)(?:\s|\\[ ,;])+(\d+)\s*/\s*(\d+)(?![\d.])")
 _DROPPED = re.compile(
     r"\\(?:left|right|middle|[bB]igg?[lrm]?)(?![a-zA-Z])\s*\.?"
     r"|\\(?:(?:display|text|script)style|(?:no)?limits|q?quad|(?:math)?strut|(?:thin|en|)space|[lL]arge|bf|rm|it)(?![a-zA-Z])"
-    r"|\\[hv](?:space|skip)\*?\s*\{[^{}]*\}|\\(?:[vh]?phantom|label|tag|color)(?:\s*\{[^{}]*\}|(?![a-zA-Z]))"
+    r"|\\[hv](?:space|skip)\*?\s*\{[^{}]*\}|\\(?:[vh]?phantom|label|tag|(?:text)?color)(?:\s*\{[^{}]*\}|(?![a-zA-Z]))"
     r"|(?<!\\)\\[,;:! ()\[\]]|(?<!\\)\$|~|_\{\s*\}"
 )
 _BOLD = re.compile(r"(?<![\w)}*])\*\*([^*]+)\*\*(?![\w(*])")
@@ -70,6 +70,10 @@ _BASED = re.compile(
     rf"(?:_\s*\{{\s*\\(?:text|mathrm)\s*\{{\s*{_BASE}\s*\}}\s*\}}|_\s*\{{\s*{_BASE}\s*\}}|_\s*{_BASE}(?!\w|\.\d)"
     rf"|,?\s*(?:\\text\s*\{{)?\s*\(?\s*(?:in\s+)?base[\s~-]*\}}?\s*{_BASE}(?!\w|\.\d)\s*\)?\s*\}}?)"
 )
+_ROOT = re.compile(r"√\s*(?:(\d+(?:\.\d+)?)|\(([^()]*)\))")
+_DECORATION = re.compile(
+    r"(\\\\)\[[\d.]+ ?(?:pt|em|ex|mm|cm)\]|\b(?:np|math)\.(?=[a-z])"
+)  # row spacing; Python's name for a function
 _DIGITS_IN_TEXT = re.compile(r"(?<=[\dA-F])\\(?:text|mathrm)\s*\{([0-9A-F]+)\}(?=[\w\s]*_)")
 _UNIT = r"(?:[kcmnµμ]?m|[km]?g|[kMG]?Hz|[kmM]?[JWVNL]|[km]?mol|k?Pa|ml|s|h|A|K|C|F|T|mph)(?:\s*\^\s*\{?-?\d\}?)?"
 _UNIT_TAIL = re.compile(rf"(?<=[\d)}}])(?:\s|\\[,; ]|~)+({_UNIT}(?:\s*(?:/|\\cdot)\s*{_UNIT})?)[.\s]*$")
@@ -107,7 +111,7 @@ _TOKEN = re.compile(
     r"\\base\{(?P<base>[0-9A-F.]+:\d+)\}"
     r"|(?P<rep>\d*\.(?:\d*(?:\\(?:overline|bar)\s*(?:\{\s*\d+\s*\}|\d)|\\dot\s*\{?\d\}?(?:\d*\\dot\s*\{?\d\}?)?)|\d*\(\d+\)))"
     r"|(?P<sci>(?:\d+(?:\.\d+)?|\.\d+)[eE][+-]?\d+(?![\w.]))"
-    r"|(?P<num>\d+(?:\.\d+)?|\.\d+)"
+    r"|(?P<num>\d+(?:\.\d+|\.(?=/))?|\.\d+)"
     r"|\\(?P<cmd>[a-zA-Z]+)\*?|(?P<esc>\\.)"
     r"|(?P<alpha>[a-zA-Z]+(?:['-][a-zA-Z]{2,})*)"
     r"|(?P<dots>\.{2,})|(?P<two><=|>=|!=|==|\*\*|=<)"
@@ -117,21 +121,23 @@ _TOKEN = re.compile(
 _OPENING = re.compile(r"\s*\{")
 _ENVIRONMENT = re.compile(r"\s*\{([a-zA-Z]+)\*?\}(?:\s*\{[clr|\s]*\})?")
 _BLACKBOARD = re.compile(r"\s*\{?\s*([A-Z])\s*\}?")
-_COMMA_GROUP = re.compile(r"(?:,\d{3})+(?!\d)(?:\.\d+)?")
+_COMMA_RUN = re.compile(r"(?:,\d+)+(?:\.\d+)?")
+_COMMA_GROUP = re.compile(r"(?:,\d{3})+(?:\.\d+)?")
 _DIGIT_DOT = re.compile(r"\\dot\s*\{?(\d)\}?")
 
 
 def clean(text: str) -> str:
     r"""The text without what only dresses it: Unicode in TeX spelling, thousands joined, frames and spacing gone."""
     if not text.isascii():
+        text = _ROOT.sub(r"\\sqrt{\1\2}", text.replace("¢", r"\text{ cents}"))
         text = unicodedata.normalize("NFKC", text.translate(_TRANSLATE))
     text = " ".join(text.split())  # so that no pattern meets more than one space in a row
-    text = _DIGITS_IN_TEXT.sub(r"\1", _BOLD.sub(r"\1", text))
-    text = _MIXED.sub(r"\1\\frac{\2}{\3}", _BASED.sub(_with_base, text))
-    text = _GROUPED.sub(lambda found: found[1] + re.sub(r"\D", "", found[2]), text)
+    text = _DIGITS_IN_TEXT.sub(r"\1", _BOLD.sub(r"\1", _DECORATION.sub(lambda found: found[1] or "", text)))
+    text = _GROUPED.sub(lambda found: found[1] + re.sub(r"\D", "", found[2]), _MIXED.sub(r"\1\\frac{\2}{\3}", text))
+    text = _BASED.sub(_with_base, text)
     if (tail := _UNIT_TAIL.search(text)) and not _BARE_LETTER.search(text, 0, tail.start()):
         text = text[: tail.start()] + rf"\text{{ {tail[1]}}}"
-    text = _DROPPED.sub(" ", text).strip().rstrip(" .")
+    text = _DROPPED.sub(" ", text).strip().rstrip(" .\\")
     outer = min(len(text) - len(text.lstrip("{")), len(text) - len(text.rstrip("}")))
     return text[outer : len(text) - outer] if outer and balanced(text[outer : len(text) - outer]) else text
 
@@ -194,13 +200,17 @@ class _Tokenizer:
         self.found.append(Token(kind, text))
 
     def _num(self, text: str) -> None:
+        run = _COMMA_RUN.match(self.text, self.at)
+        first = self.text[self.at - len(text) - 1 : self.at - len(text)] != ","  # 27,54,108 is a list throughout
         if (
-            not self.brackets
+            run
+            and first
+            and not self.brackets
             and len(text) <= 3
             and "." not in text
-            and (more := _COMMA_GROUP.match(self.text, self.at))
+            and _COMMA_GROUP.fullmatch(run[0])
         ):
-            text, self.at = text + more[0].replace(",", ""), more.end()
+            text, self.at = text + run[0].replace(",", ""), run.end()
         self._add("num", text)
 
     def _base(self, text: str) -> None:
@@ -224,7 +234,7 @@ class _Tokenizer:
     def _alpha(self, run: str) -> None:
         """A run of letters: a word in running text or where it is one, else symbols side by side."""
         after_subscript = bool(self.found) and self.found[-1] == Token("op", "_")
-        if self.prose:
+        if self.prose and run not in ("i", "e"):
             self._add("word", run)
         elif run in FUNCTIONS or run in _SPELLED_OUT:
             self._add("cmd", {"infinity": "infty", "inf": "infty"}.get(run, run))

@@ -90,7 +90,9 @@ def key(text: str) -> str:
 def choice(text: str) -> tuple[str, str] | None:
     r"""The letter of a choice and what stands behind it: of \textbf{(B)} 42, ("B", "42"). None where no letter leads."""
     found = _CHOICE.fullmatch(text.strip().strip("$").strip())
-    return ((found[1] or found[2]).upper(), found[3].strip(" }$")) if found else None
+    if not found or re.match(r"(?:or|and|,|;|&)", found[3]):  # (B) or (C) leaves it open
+        return None
+    return (found[1] or found[2]).upper(), found[3].strip(" }$")
 
 
 def spelled_out(text: str) -> int | None:
@@ -117,7 +119,7 @@ def spelled_out(text: str) -> int | None:
 
 def clock(text: str) -> tuple[int, int, int, str] | None:
     """Hour, minute, second and "a", "p" or "" of a time of day; 15:30 is 3:30 p.m. None for anything else."""
-    words = re.sub(r"^(?:at|it is)\s+", "", plain(text))
+    words = re.sub(r"\s*:\s*", ":", re.sub(r"^(?:at|it is)\s+", "", plain(text)))
     if not (found := _CLOCK.fullmatch(words)):
         return None
     hour, half = int(found[1] or found[5]), (found[4] or found[6] or "").lower()
