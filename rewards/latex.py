@@ -265,13 +265,10 @@ class _Reader:
         return Node("pow", (value, exponent))
 
     def argument(self) -> Node:
-        """What TeX takes as one argument: a group in braces, a command with its own, or one letter or digit."""
+        """What stands in braces or, where there are none, one signed thing; 2^10 is read as plain text means it."""
         token = self.peek()
         if token == ("op", "{"):
             return self.group()
-        if token.kind == "num" and "." not in token.text and len(token.text) > 1 and self.peek(-1).text in _ONE_TOKEN:
-            self.tokens[self.at] = Token("num", token.text[1:])  # \frac34: each argument is one digit
-            return _number(token.text[0])
         if token == ("op", "-") or token == ("op", "+"):
             return self.signed()
         return self.atom()
@@ -393,9 +390,9 @@ class _Reader:
 
     def command(self, name: str) -> Node:
         if name == "frac":
-            return Node("div", (self.argument(), self.second()))
+            return Node("div", (self.short_argument(), self.short_argument()))
         if name == "binom":
-            return Node("binom", (self.argument(), self.second()))
+            return Node("binom", (self.short_argument(), self.short_argument()))
         if name == "sqrt":
             return self.root()
         if name in ("sum", "prod"):
@@ -436,8 +433,8 @@ class _Reader:
             self.fail()
         return items, ","
 
-    def second(self) -> Node:
-        """The second argument of a command, where \\frac34 leaves one digit to each."""
+    def short_argument(self) -> Node:
+        r"""An argument of a command that takes one digit where braces are left out: \frac34, \sqrt2."""
         token = self.peek()
         if token.kind == "num" and "." not in token.text and len(token.text) > 1:
             self.tokens[self.at] = Token("num", token.text[1:])
@@ -452,16 +449,16 @@ class _Reader:
         if self.peek() == ("op", "("):  # sqrt(2), as text has it
             self.at += 1
             return Node("root", (self.bracket("("), degree))
-        return Node("root", (self.second(), degree))
+        return Node("root", (self.short_argument(), degree))
 
     def function(self, name: str) -> Node:
         name = {"asin": "arcsin", "acos": "arccos", "atan": "arctan", "lg": "log"}.get(name, name)
         base = exponent = None
         while True:
             if self.accept("op", "_"):
-                base = self.second()
+                base = self.short_argument()
             elif self.accept("op", "^"):
-                exponent = self.second()
+                exponent = self.short_argument()
             else:
                 break
         value = Node("fn", (name, base, self.operand()))
@@ -535,7 +532,6 @@ _FACTORS = (
     | {"frac", "binom", "sqrt", "pi", "infty", "lfloor", "lceil", "langle", "abs", "emptyset", "dots", "sum", "prod"}
 )
 _FACTORS |= {"reals", "setN", "setZ", "setQ", "setC"} | FUNCTIONS
-_ONE_TOKEN = {"frac", "binom", "sqrt", "^", "_"}
 _CALLED = set("fghFGHPQpq")
 
 
