@@ -1,28 +1,62 @@
 """What a base does besides being right or wrong: how it ends, whether it checks itself, writes code, or changes script.
 
 Each behaviour is a yes or no of one completion, by one stated rule, so that base rates can be compared across bases. They
-describe text and nothing else: a phrase of self-checking is not a check.
+describe text and nothing else: a phrase of self-checking is not a check. The patterns are RE2's, which Arrow runs over
+whole columns in time linear in the text.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from rewards.reading import END_OF_TURN, RUN_ON
 
-_SELF_CHECK = re.compile(
-    r"\b(?:wait|hold on|let me (?:re-?check|double[- ]check|verify|re-?think|re-?consider|try again)|let's (?:check|verify|double[- ]check)"
-    r"|(?:re|double[- ]?)check(?:ing)? (?:this|that|the|my|our)|i made a mistake|that(?:'s| is) (?:not right|wrong)|to verify)\b",
-    re.IGNORECASE,
-)
-_CODE = re.compile(r"```|^\s*(?:def \w+\(|import \w+|from \w+ import |print\(|for \w+ in )", re.MULTILINE)
-_OTHER_SCRIPT = re.compile(
-    r"[\u0400-\u04ff\u0590-\u06ff\u0900-\u0dff\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]"
-)
+
+def _any_of(texts: tuple[str, ...]) -> str:
+    return "|".join(map(re.escape, texts))
+
+
+PATTERNS = {
+    "runs_on": _any_of(RUN_ON),
+    "goes_on_behind_an_end_token": f"(?s)(?:{_any_of(END_OF_TURN)}).",
+    "boxes": r"\\boxed",
+    "self_check": (
+        r"(?i)\b(?:wait|hold on|let me (?:re-?check|double[- ]check|verify|re-?think|re-?consider|try again)"
+        r"|let's (?:check|verify|double[- ]check)|(?:re|double[- ]?)check(?:ing)? (?:this|that|the|my|our)"
+        r"|i made a mistake|that(?:'s| is) (?:not right|wrong)|to verify)\b"
+    ),
+    "code": r"(?m)```|^\s*(?:def \w+\(|import \w+|from \w+ import |print\(|for \w+ in )",
+    "other_script": (
+        r"[\p{Cyrillic}\p{Hebrew}\p{Arabic}\p{Devanagari}\p{Bengali}\p{Tamil}\p{Telugu}\p{Thai}\p{Hiragana}\p{Katakana}"
+        r"\p{Han}\p{Hangul}]"
+    ),
+}
+"""runs_on: asks itself a next question. goes_on_behind_an_end_token: writes behind one that did not stop it. boxes: writes
+a box. self_check, code, other_script: holds such a phrase, code, or a letter of a script that is neither Latin nor Greek."""
+
+NAMES = (*PATTERNS, "loops")
+"""loops: cut at the limit while repeating itself."""
+
 LOOP = 3
 """How often the last words of a completion must stand in a row for a loop."""
+TAIL = 1000  # characters in which a loop is looked for
+PERIOD = 200  # characters of the longest passage that makes one
+SHORTEST = 12  # characters of all its repetitions
+
+
+def behaviours(completion: pa.ChunkedArray, finish: pa.ChunkedArray) -> dict[str, np.ndarray]:
+    """For each behaviour the completions that show it."""
+    shown = {name: pc.match_substring_regex(completion, pattern).to_numpy() for name, pattern in PATTERNS.items()}
+    cut = pc.equal(finish, "length")
+    loop = np.zeros(len(completion), dtype=bool)
+    loop[cut.to_numpy()] = [
+        loops(tail) for tail in pc.utf8_slice_codeunits(completion.filter(cut), start=-TAIL).to_pylist()
+    ]
+    return {**shown, "loops": loop}
 
 
 def loops(text: str) -> bool:
@@ -31,33 +65,13 @@ def loops(text: str) -> bool:
     >>> loops("so 12, so 12, so 12, "), loops("1 + 1 = 2")
     (True, False)
     """
-    tail = text[-1000:]
-    for size in range(1, min(200, len(tail) // LOOP) + 1):
-        passage = tail[-size:]
-        if tail.endswith(passage * LOOP) and len(passage * LOOP) >= 12 and any(letter.isalnum() for letter in passage):
+    tail = text[-TAIL:]
+    end = tail[-SHORTEST // LOOP :]  # stands one period earlier too, however short the period is
+    place = len(tail) - len(end)
+    at = place
+    while (at := tail.rfind(end, max(0, place - PERIOD), at + len(end) - 1)) >= 0:
+        passage = tail[at - place :]
+        repeated = passage * max(LOOP, -(-SHORTEST // len(passage)))
+        if tail.endswith(repeated) and any(letter.isalnum() for letter in passage):
             return True
     return False
-
-
-def _runs_on(row: dict[str, Any]) -> bool:
-    text = row["completion"]
-    return "\n" in text and any(marker in text for marker in RUN_ON)
-
-
-def _goes_on(row: dict[str, Any]) -> bool:
-    text = row["completion"]
-    return "<" in text and any(0 <= text.find(marker) < len(text) - len(marker) for marker in END_OF_TURN)
-
-
-BEHAVIOURS: dict[str, Callable[[dict[str, Any]], bool]] = {
-    "runs_on": _runs_on,
-    "goes_on_behind_an_end_token": _goes_on,
-    "loops": lambda row: row["finish"] == "length" and loops(row["completion"]),
-    "boxes": lambda row: "\\boxed" in row["completion"],
-    "self_check": lambda row: _SELF_CHECK.search(row["completion"]) is not None,
-    "code": lambda row: _CODE.search(row["completion"]) is not None,
-    "other_script": lambda row: _OTHER_SCRIPT.search(row["completion"]) is not None,
-}
-"""runs_on: asks itself a next question. goes_on_behind_an_end_token: writes behind one that did not stop it. loops: cut at
-the limit while repeating itself. boxes: writes a box. self_check, code, other_script: holds such a phrase, code, or a letter
-of a script that is neither Latin nor Greek."""

@@ -12,7 +12,7 @@ import numpy as np
 from configs.errors import UsageError
 
 MAJORITY_DRAWS = 1000
-MAJORITY_TOTAL = 128_000  # draws over all problems of an audit, where it has more than a few
+MAJORITY_TOTAL = 128_000
 
 
 def pass_at_k(correct: np.ndarray, samples: np.ndarray, k: int) -> np.ndarray:
@@ -37,26 +37,22 @@ def pass_hat_k(correct: np.ndarray, samples: np.ndarray, k: int) -> np.ndarray:
 
 
 def maj_at_k(
-    answers: Sequence[Sequence[str | None]],
-    correct: Sequence[Sequence[bool]],
-    k: int,
-    rng: np.random.Generator,
+    votes: Sequence[tuple[np.ndarray, np.ndarray]], samples: np.ndarray, k: int, rng: np.random.Generator
 ) -> np.ndarray:
     """Chance that the most frequent answer among k samples is right, for each problem.
 
-    Answers are the same when their texts are; None (nothing to read) never wins, and k samples without any answer
-    score 0. Ties split evenly. A text whose samples were judged differently counts by the share judged right.
-    Exact for k = 1 and k = n; otherwise the mean of 1,000 draws of k (standard error at most 0.016 per problem).
+    `votes` holds for each problem how often each of its answers was given, and how often that was right; samples without
+    an answer are in `samples` alone. Answers are the same when their texts are. None never wins, and k samples without
+    any answer score 0. Ties split evenly. A text whose samples were judged differently counts by the share judged right.
+    Exact for k = 1 and k = n; otherwise the mean of 1,000 draws of k (standard error at most 0.016 per problem), of
+    fewer with more than 128 problems, 50 at the least: their mean is what counts.
 
-    >>> maj_at_k([["7", "7", "9", None]], [[True, True, False, False]], 4, np.random.default_rng(0)).tolist()
+    >>> maj_at_k([(np.array([2, 1]), np.array([2, 0]))], np.array([4]), 4, np.random.default_rng(0)).tolist()
     [1.0]
     """
-    right, samples = np.array([sum(flags) for flags in correct]), np.array([len(texts) for texts in answers])
-    _checked(right, samples, k, name=f"maj@{k}")
-    draws = max(
-        50, min(MAJORITY_DRAWS, MAJORITY_TOTAL // max(1, len(answers)))
-    )  # their mean over problems is what counts
-    return np.array([_majority(texts, flags, k, rng, draws) for texts, flags in zip(answers, correct, strict=True)])
+    _checked(np.array([right.sum() for _, right in votes]), samples, k, name=f"maj@{k}")
+    draws = max(50, min(MAJORITY_DRAWS, MAJORITY_TOTAL // max(1, len(votes))))
+    return np.array([_majority(*columns, int(n), k, rng, draws) for columns, n in zip(votes, samples, strict=True)])
 
 
 def powers_of_two(n: int) -> list[int]:
@@ -91,20 +87,17 @@ def _checked(correct: np.ndarray, samples: np.ndarray, k: int, *, name: str) -> 
 
 
 def _majority(
-    answers: Sequence[str | None], correct: Sequence[bool], k: int, rng: np.random.Generator, draws: int
+    given: np.ndarray, right: np.ndarray, samples: int, k: int, rng: np.random.Generator, draws: int
 ) -> float:
-    texts = sorted({text for text in answers if text is not None})
-    if not texts:
+    if not given.size:
         return 0.0
-    flags = [[flag for text, flag in zip(answers, correct, strict=True) if text == each] for each in texts]
-    counts = np.array([len(group) for group in flags])
-    credit = np.array([np.mean(group) for group in flags])
+    credit = right / given
     if k == 1:
-        return float(counts @ credit / len(answers))
-    if k == len(answers):
-        drawn = counts[None, :]
+        return float(right.sum() / samples)
+    if k == samples:
+        drawn = given[None, :]
     else:
-        unread = len(answers) - counts.sum()
-        drawn = rng.multivariate_hypergeometric([*counts, unread], k, size=draws)[:, :-1]
+        colours = np.append(given, samples - given.sum())
+        drawn = rng.multivariate_hypergeometric(colours, k, size=draws, method="count")[:, :-1]
     wins = (drawn == drawn.max(axis=1, keepdims=True)) & (drawn > 0)
     return float((wins @ credit / np.maximum(wins.sum(axis=1), 1)).mean())

@@ -31,6 +31,8 @@ SCHEMA = pa.schema(
 )
 """`answer`, `correct` and `status` are by strict reading unless the recipe says otherwise; `reward` is null in audits."""
 
+BATCH = 4096  # rows; a completion may be 100 kB
+
 
 class RolloutStore:
     """A folder of `part-*.parquet`. A part is there whole or not at all."""
@@ -68,15 +70,19 @@ class RolloutStore:
         for path in self.parts():
             yield from pq.read_table(path, columns=columns).to_pylist()
 
-    def read(self, path: Path) -> list[dict[str, Any]]:
-        """All rows of one part."""
-        return pq.read_table(path).to_pylist()
+    def batches(self, columns: list[str]) -> Iterator[pa.Table]:
+        """These columns of all kept rows, some thousand rows at a time: memory stays flat however large a part is.
 
-    def table(self, columns: list[str]) -> pa.Table:
-        """These columns of all kept rows; a column that older parts lack is null there."""
-        schema = pa.schema([SCHEMA.field(name) for name in columns])
-        parts = [pq.read_table(path, columns=columns) for path in self.parts()]
-        return pa.concat_tables([schema.empty_table(), *parts], promote_options="default")
+        A column that older parts lack is null there.
+        """
+        for path in self.parts():
+            file = pq.ParquetFile(path, memory_map=True)
+            kept = [name for name in columns if name in file.schema_arrow.names]
+            for batch in file.iter_batches(BATCH, columns=kept):
+                whole = [
+                    batch[name] if name in kept else pa.nulls(len(batch), SCHEMA.field(name).type) for name in columns
+                ]
+                yield pa.table(whole, schema=pa.schema([SCHEMA.field(name) for name in columns]))
 
     def drop_after(self, step: int) -> None:
         """Delete the parts of training steps beyond `step`, as a resumed run draws them again."""

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from configs.errors import UsageError
-from evals.behaviours import BEHAVIOURS
-from evals.estimate import fixed_questions, mean_over_problems
+from evals.behaviours import NAMES, behaviours
+from evals.estimate import fixed_questions, mean_over_problems, ratio_over_problems
 from evals.forecast import forecast, outlook
 from evals.passk import maj_at_k, pass_at_k, pass_hat_k, powers_of_two
 from evals.rollouts import RolloutStore
@@ -18,6 +22,7 @@ from rewards.types import STATUSES
 
 COLUMNS = [
     "problem_id",
+    "completion",
     "answer",
     "correct",
     "lenient_correct",
@@ -27,6 +32,8 @@ COLUMNS = [
     "completion_tokens",
     "logprob",
 ]
+VOTES = pa.schema([("place", pa.int32()), ("answer", pa.string()), ("given", pa.int64()), ("right", pa.int64())])
+MERGE = 32  # batches whose votes are summed at once
 EDGE = 0.5
 """Below this pass rate, and above none at all, a problem is at the edge of competence: one sample fails more often than
 not, some sample succeeds."""
@@ -35,82 +42,156 @@ not, some sample succeeds."""
 def summary(store: RolloutStore, suite: ProblemSet, *, samples: int, seed: int) -> dict[str, Any]:
     """The measured part of audit.json. A problem whose gold its own verifier rejects is left out of every rate.
 
-    `read` is by the audit's own reading, `lenient` by the lenient one. Raises UsageError when samples are missing.
+    `read` is by the audit's own reading, `lenient` by the lenient one. Problems that ask the same question are one
+    cluster of every interval. Raises UsageError when samples are missing.
     """
-    table = store.table(COLUMNS)
-    ids = [problem.id for problem in suite.problems]
-    number = {id: index for index, id in enumerate(ids)}
-    place = np.array([number[id] for id in table["problem_id"].to_pylist()])
-    drawn = np.bincount(place, minlength=len(ids))
-    if (drawn != samples).any():
-        lacking = int((drawn != samples).sum())
+    found = tally(store, [problem.id for problem in suite.problems])
+    if (found.drawn != samples).any():
+        lacking = int((found.drawn != samples).sum())
         raise UsageError(f"{store.folder} lacks samples of {lacking} problems; run the audit again to draw them")
-    order = np.argsort(place, kind="stable").reshape(len(ids), samples)
-    scored = np.array([problem.id not in set(suite.bad_gold) for problem in suite.problems])
-
-    def grid(column: str) -> np.ndarray:
-        """Problems by samples, of the scored problems."""
-        return np.asarray(table[column].to_numpy())[order][scored]
-
-    def rate(flags: np.ndarray) -> dict[str, Any]:
-        return mean_over_problems(flags.mean(axis=1)).to_json()
-
-    correct, lenient, finish, status = (grid(name) for name in ("correct", "lenient_correct", "finish", "status"))
-    right, count = correct.sum(axis=1), np.full(int(scored.sum()), samples)
-    lengths = np.asarray(table["completion_tokens"].to_numpy())
-    logprobs = np.asarray(table["logprob"].to_numpy())
+    bad = set(suite.bad_gold)
+    scored = np.array([problem.id not in bad for problem in suite.problems])
+    problems = [problem for problem in suite.problems if problem.id not in bad]
+    same = [" ".join(problem.question.split()) for problem in problems]
+    count = np.full(len(problems), samples)
+    right, lenient = found.of("correct")[scored].astype(int), found.of("lenient")[scored].astype(int)
     ks, rng = powers_of_two(samples), np.random.default_rng(seed)
-    answers = grid("answer").tolist()
+    votes = [columns for columns, kept in zip(found.votes(), scored, strict=True) if kept]
 
-    def curve(values: Any) -> dict[str, Any]:
-        return {str(k): mean_over_problems(values(k)).to_json() for k in ks}
+    def mean(values: np.ndarray) -> dict[str, Any]:
+        return mean_over_problems(values, same=same).to_json()
 
+    def rate(name: str) -> dict[str, Any]:
+        return mean(found.of(name)[scored] / samples)
+
+    def curve(values: Callable[[int], np.ndarray]) -> dict[str, Any]:
+        return {str(k): mean(values(k)) for k in ks}
+
+    def ratio(amount: str, of: np.ndarray) -> dict[str, Any] | None:
+        """None where a server sent no log-probabilities, or nothing was drawn."""
+        amounts = found.of(amount)[scored]
+        known = of.sum() > 0 and bool(np.isfinite(amounts).all())
+        return ratio_over_problems(amounts, of, same=same).to_json() if known else None
+
+    lengths = np.concatenate(found.lengths)
+    tokens = found.of("tokens")[scored]
     return {
         "pass_at_k": {
             "read": curve(lambda k: pass_at_k(right, count, k)),
-            "lenient": curve(lambda k: pass_at_k(lenient.sum(axis=1), count, k)),
+            "lenient": curve(lambda k: pass_at_k(lenient, count, k)),
         },
         "pass_at_1_on_these_questions": fixed_questions(right, count).to_json(),
         "pass_hat_k": curve(lambda k: pass_hat_k(right, count, k)),
-        "maj_at_k": curve(lambda k: maj_at_k(answers, correct.tolist(), k, rng)),
-        "status": {name: int((np.asarray(table["status"].to_numpy()) == name).sum()) for name in STATUSES},
-        "reasons": dict(Counter(table["reason"].to_pylist()).most_common()),
-        "stop_rate": rate(finish == "stop"),
-        "truncation_rate": rate(finish == "length"),
-        "context_overflow": rate(finish == "context"),
-        "answer_rate": rate(status != "no_answer"),
-        "behaviours": _behaviours(store, ids, scored, samples),
+        "maj_at_k": curve(lambda k: maj_at_k(votes, count, k, rng)),
+        "status": {name: found.status[name] for name in STATUSES},
+        "reasons": dict(found.reasons.most_common()),
+        "stop_rate": rate("stop"),
+        "truncation_rate": rate("length"),
+        "context_overflow": rate("context"),
+        "answer_rate": rate("answered"),
+        "behaviours": {name: rate(name) for name in NAMES},
         "completion_tokens": {
             "mean": round(float(lengths.mean()), 2),
             "median": float(np.median(lengths)),
             "p95": float(np.percentile(lengths, 95)),
             "max": int(lengths.max()),
         },
-        "mean_token_logprob": float(logprobs.sum() / lengths.sum()) if lengths.sum() else 0.0,
-        "forecast": {str(size): share.to_json() for size, share in forecast(right, count).items()},
-        "outlook": outlook(right, count),
+        "mean_completion_tokens": ratio("tokens", count),
+        "mean_token_logprob": ratio("logprob", tokens),
+        "forecast": {str(size): share.to_json() for size, share in forecast(right, count, same=same).items()},
+        "outlook": outlook(right, count, same=same),
         "problems": [
-            {"id": id, "samples": samples, "correct": int(one), "lenient": int(other)}
-            for id, one, other in zip(np.array(ids)[scored].tolist(), right, lenient.sum(axis=1), strict=True)
+            {"id": problem.id, "samples": samples, "correct": int(one), "lenient": int(other)}
+            for problem, one, other in zip(problems, right, lenient, strict=True)
         ],
     }
 
 
-def _behaviours(store: RolloutStore, ids: list[str], scored: np.ndarray, samples: int) -> dict[str, Any]:
-    """The share of completions that show each behaviour, part by part: completions are what is large."""
-    place = {id: index for index, id in enumerate(ids)}
-    seen = {name: np.zeros(len(ids)) for name in BEHAVIOURS}
-    for row in store.rows(["problem_id", "completion", "finish"]):
-        for name, shows in BEHAVIOURS.items():
-            seen[name][place[row["problem_id"]]] += shows(row)
-    return {name: mean_over_problems(counts[scored] / samples).to_json() for name, counts in seen.items()}
+@dataclass(slots=True)
+class Tally:
+    """Sums by problem over kept rollouts. What is kept grows with problems and distinct answers, not with text."""
+
+    problems: int
+    sums: dict[str, np.ndarray] = field(default_factory=dict)
+    status: Counter[str] = field(default_factory=Counter)
+    reasons: Counter[str | None] = field(default_factory=Counter)
+    lengths: list[np.ndarray] = field(default_factory=list)
+    answers: pa.Table = field(default_factory=lambda: VOTES.empty_table())
+
+    @property
+    def drawn(self) -> np.ndarray:
+        return self.of("drawn")
+
+    def of(self, name: str) -> np.ndarray:
+        return self.sums.get(name, np.zeros(self.problems))
+
+    def add(self, name: str, place: np.ndarray, weights: np.ndarray) -> None:
+        """Add to the sums of `name` the weights of rows whose problems stand at `place`."""
+        self.sums[name] = self.of(name) + np.bincount(place, weights, minlength=self.problems)
+
+    def votes(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """By problem: how often each answer was given, and how often that was right."""
+        table = self.answers.sort_by([("place", "ascending"), ("answer", "ascending")])
+        place, given, right = (table[name].to_numpy() for name in ("place", "given", "right"))
+        ends = np.searchsorted(place, np.arange(1, self.problems))
+        return list(zip(np.split(given, ends), np.split(right, ends), strict=True))
 
 
-def edge(audit: dict[str, Any], suite: ProblemSet) -> list[dict[str, str]]:
+def tally(store: RolloutStore, ids: Sequence[str]) -> Tally:
+    """Read all kept rollouts once, some thousand at a time. Raises UsageError for those of another problem set."""
+    found, number = Tally(len(ids)), pa.array(ids, pa.string())
+    waiting: list[pa.Table] = []
+    for batch in store.batches(COLUMNS):
+        index = pc.index_in(batch["problem_id"], value_set=number)
+        if index.null_count:
+            stray = batch["problem_id"].filter(pc.is_null(index))[0].as_py()
+            raise UsageError(
+                f"{store.folder} holds {stray!r}, which is no problem of this set; name the set with --suite"
+            )
+        place = index.to_numpy()
+        finish, status = batch["finish"], batch["status"]
+        flags = {
+            "drawn": np.ones(len(place)),
+            "correct": batch["correct"].to_numpy(),
+            "lenient": batch["lenient_correct"].to_numpy(),
+            "answered": pc.not_equal(status, "no_answer").to_numpy(),
+            "tokens": batch["completion_tokens"].to_numpy(),
+            "logprob": batch["logprob"].to_numpy(),
+            **{name: pc.equal(finish, name).to_numpy() for name in ("stop", "length", "context")},
+            **behaviours(batch["completion"], finish),
+        }
+        for name, weights in flags.items():
+            found.add(name, place, weights)
+        found.status.update(_counts(status))
+        found.reasons.update(_counts(batch["reason"]))
+        found.lengths.append(batch["completion_tokens"].to_numpy())
+        answers = [
+            index,
+            batch["answer"],
+            pa.array(np.ones(len(place), np.int64)),
+            pc.cast(batch["correct"], pa.int64()),
+        ]
+        waiting.append(pa.table(answers, schema=VOTES).filter(pc.is_valid(batch["answer"])))
+        if len(waiting) == MERGE:
+            found.answers, waiting = _merged([found.answers, *waiting]), []
+    found.answers = _merged([found.answers, *waiting])
+    return found
+
+
+def _counts(column: pa.ChunkedArray) -> dict[Any, int]:
+    return {one["values"]: one["counts"] for one in pc.value_counts(column).to_pylist()}
+
+
+def _merged(votes: list[pa.Table]) -> pa.Table:
+    summed = pa.concat_tables(votes).group_by(["place", "answer"]).aggregate([("given", "sum"), ("right", "sum")])
+    return summed.select(["place", "answer", "given_sum", "right_sum"]).rename_columns(VOTES.names).cast(VOTES)
+
+
+def edge(audit: dict[str, Any], suite: ProblemSet) -> list[dict[str, str | None]]:
     """The problems at the edge of competence, as rows that --suite takes. The most promising are those nearest to 1/2."""
     rates = {one["id"]: one["correct"] / one["samples"] for one in audit["problems"]}
     return [
-        {"id": each.id, "problem": each.question, "answer": each.answer}
+        {"id": each.id, "problem": each.question, "answer": each.answer, "level": each.level, "form": each.form}
         for each in suite.problems
         if 0 < rates.get(each.id, 0.0) < EDGE
     ]
