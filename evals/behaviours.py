@@ -11,8 +11,8 @@ import re
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from evals.rollouts import pc
 from rewards.reading import END_OF_TURN, RUN_ON
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from configs.errors import UsageError
 from configs.schema import Reading, Template
 from evals.manifest import write_json
-from evals.rollouts import RolloutStore
+from evals.rollouts import SCHEMA, RolloutStore
 from evals.summary import summary
 from rewards.grade import grade_many
 from rewards.suites import ProblemSet
@@ -35,7 +35,7 @@ def regrade(folder: Path, suite: ProblemSet, *, reading: Reading, workers: int =
     """Grade the rollouts of the audit in `folder` again into a folder of its own beside them; returns that folder.
 
     It holds the rollouts with their new verdicts, audit.json, and differences.jsonl: problem, sample, and the verdict
-    before and after. Memory stays flat, as parts are read and written one at a time. Raises UsageError when `suite` is
+    before and after. Memory stays flat, as some thousand rollouts are read and written at a time. Raises UsageError when `suite` is
     not the set that was audited, or the target is there already.
     """
     audit = kept_audit(folder)
@@ -49,8 +49,8 @@ def regrade(folder: Path, suite: ProblemSet, *, reading: Reading, workers: int =
     template: Template = audit["template"]
     out.mkdir()
     with (out / "differences.jsonl").open("w", encoding="utf-8") as differences:
-        for path in before.parts():
-            rows = before.read(path)
+        for batch in before.batches(SCHEMA.names):
+            rows = batch.to_pylist()
             pairs = [(problems[row["problem_id"]], row["completion"]) for row in rows]
             graded = list(_graded(rows, pairs, template, reading, workers))
             for row, new in zip(rows, graded, strict=True):

@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute
 import pyarrow.parquet as pq
+
+pc: Any = pyarrow.compute  # its functions are made when it is imported, where no type checker sees them
 
 SCHEMA = pa.schema(
     [

@@ -9,14 +9,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from configs.errors import UsageError
 from evals.behaviours import NAMES, behaviours
 from evals.estimate import fixed_questions, mean_over_problems, ratio_over_problems
 from evals.forecast import forecast, outlook
 from evals.passk import maj_at_k, pass_at_k, pass_hat_k, powers_of_two
-from evals.rollouts import RolloutStore
+from evals.rollouts import RolloutStore, pc
 from rewards.suites import ProblemSet
 from rewards.types import STATUSES
 

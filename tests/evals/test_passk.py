@@ -36,13 +36,21 @@ def test_more_draws_than_samples_are_refused_with_what_to_type():
     with pytest.raises(UsageError, match=r"pass@8 needs at least 8 samples.*one has 4.*--samples 8"):
         pass_at_k(np.array([1, 1]), np.array([4, 16]), 8)
     with pytest.raises(UsageError, match="maj@3"):
-        maj_at_k([["1", "2"]], [[True, False]], 3, np.random.default_rng(0))
+        maj_at_k(*counted(["1", "2"], [True, False]), 3, np.random.default_rng(0))
 
 
 def test_powers_of_two_end_at_or_below_n():
     assert powers_of_two(1) == [1]
     assert powers_of_two(64) == [1, 2, 4, 8, 16, 32, 64]
     assert powers_of_two(63)[-1] == 32
+
+
+def counted(answers, flags):
+    """What `maj_at_k` takes for one problem: how often each answer was given and was right; and the samples."""
+    texts = sorted({text for text in answers if text is not None})
+    given = np.array([answers.count(text) for text in texts], dtype=int)
+    right = np.array([sum(f for t, f in zip(answers, flags, strict=True) if t == text) for text in texts], dtype=int)
+    return [(given, right)], np.array([len(answers)])
 
 
 def vote(drawn):
@@ -58,23 +66,23 @@ def test_majority_vote_is_what_counting_subsets_gives():
     for k in (1, 3, 5, 8):
         draws = [vote(drawn) for drawn in itertools.combinations(zip(answers, flags, strict=True), k)]
         exact = 1e-12 if k in (1, 8) else 0.05
-        ours = maj_at_k([answers], [flags], k, np.random.default_rng(0))[0]
+        ours = maj_at_k(*counted(answers, flags), k, np.random.default_rng(0))[0]
         assert ours == pytest.approx(sum(draws) / len(draws), abs=exact)
 
 
 def test_ties_split_and_silence_never_wins():
     rng = np.random.default_rng(0)
-    assert maj_at_k([["1", "2"]], [[True, False]], 2, rng)[0] == 0.5
-    assert maj_at_k([[None, None, None, "1"]], [[False, False, False, True]], 4, rng)[0] == 1
-    assert maj_at_k([[None, None]], [[False, False]], 2, rng)[0] == 0
+    assert maj_at_k(*counted(["1", "2"], [True, False]), 2, rng)[0] == 0.5
+    assert maj_at_k(*counted([None, None, None, "1"], [False, False, False, True]), 4, rng)[0] == 1
+    assert maj_at_k(*counted([None, None], [False, False]), 2, rng)[0] == 0
 
 
 def test_majority_of_one_is_pass_at_1():
-    answers, flags = [["1", "2", None, "1"]], [[True, False, False, True]]
-    assert maj_at_k(answers, flags, 1, np.random.default_rng(0)) == pass_at_k(np.array([2]), np.array([4]), 1)
+    answers, flags = ["1", "2", None, "1"], [True, False, False, True]
+    assert maj_at_k(*counted(answers, flags), 1, np.random.default_rng(0)) == pass_at_k(np.array([2]), np.array([4]), 1)
 
 
 def test_majority_depends_on_the_generator_it_is_given_only():
-    answers, flags = [["1", "2", "3", "1", "2", "1"]], [[True, False, False, True, False, True]]
-    draws = [maj_at_k(answers, flags, 3, np.random.default_rng(seed))[0] for seed in (0, 0, 1)]
+    answers, flags = ["1", "2", "3", "1", "2", "1"], [True, False, False, True, False, True]
+    draws = [maj_at_k(*counted(answers, flags), 3, np.random.default_rng(seed))[0] for seed in (0, 0, 1)]
     assert draws[0] == draws[1] != draws[2]

@@ -247,7 +247,8 @@ def test_a_killed_audit_script_resumes_to_the_rows_of_an_undisturbed_one(
         assert done.returncode == 0, done.stderr[-3000:]
     assert_same(store, RolloutStore(tmp_path / "whole" / "rollouts"))
     resumed, undisturbed = (json.loads((tmp_path / out / "audit.json").read_text()) for out in ("killed", "whole"))
-    assert resumed.pop("mean_token_logprob") == pytest.approx(undisturbed.pop("mean_token_logprob"), abs=1e-4)
+    resumed_logprob, logprob = (one.pop("mean_token_logprob")["value"] for one in (resumed, undisturbed))
+    assert resumed_logprob == pytest.approx(logprob, abs=1e-4)
     assert resumed == undisturbed
     manifest = json.loads((tmp_path / "killed/manifest.json").read_text())
     assert (manifest["status"], manifest["starts"]) == ("finished", 2)

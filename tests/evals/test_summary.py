@@ -6,9 +6,10 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
-from evals.behaviours import BEHAVIOURS, loops
+from evals.behaviours import NAMES, behaviours, loops
 from evals.estimate import fixed_questions
 from evals.forecast import outlook
 from evals.rollouts import RolloutStore
@@ -51,7 +52,8 @@ def test_a_small_audit_worked_by_hand(tmp_path):
     assert found["truncation_rate"]["value"] == 0.25
     assert found["answer_rate"]["value"] == 0.75
     assert found["completion_tokens"]["mean"] == 10
-    assert found["mean_token_logprob"] == -0.1
+    assert found["mean_token_logprob"]["value"] == pytest.approx(-0.1)
+    assert found["mean_completion_tokens"]["value"] == 10
     assert found["outlook"]["never_solved"] == 1
     assert found["problems"] == [
         {"id": "0", "samples": 2, "correct": 1, "lenient": 1},
@@ -81,7 +83,8 @@ def test_the_outlook_is_what_counting_gives():
     assert found["rollouts_to_first_reward"]["value"] == pytest.approx(np.mean(waits), rel=0.1)
     assert found["never_solved"] == 2
     assert (1 - found["missed_below"]) ** 20 == pytest.approx(0.05)
-    assert found["smallest_group"] is None  # two problems of four are never solved, the others not in every group
+    assert found["smallest_group"] == 19  # 19 of the 20 samples hold one of the two right ones; 18 may hold neither
+    assert outlook(np.array([0, 0, 0, 8]), np.full(4, 20))["smallest_group"] is None
     assert outlook(np.array([10, 10]), np.array([20, 20]))["smallest_group"] == 2
     assert outlook(np.array([0]), np.array([20]))["rollouts_to_first_reward"]["high"] is None
 
@@ -90,7 +93,8 @@ def test_the_edge_is_what_is_solved_sometimes_and_less_than_half_the_time():
     counts = [0, 1, 7, 8, 16]
     audit = {"problems": [{"id": str(n), "samples": 16, "correct": count} for n, count in enumerate(counts)]}
     assert [each["id"] for each in edge(audit, problem_set(6))] == ["1", "2"]
-    assert edge(audit, problem_set(6))[0] == {"id": "1", "problem": "q1", "answer": "1"}
+    first = edge(audit, problem_set(6))[0]
+    assert first == {"id": "1", "problem": "q1", "answer": "1", "level": None, "form": "any"}
 
 
 SHOWN = {
@@ -104,15 +108,19 @@ SHOWN = {
 }
 
 
-@pytest.mark.parametrize("name", BEHAVIOURS)
+def shows(name, text):
+    return behaviours(pa.chunked_array([[text]]), pa.chunked_array([["length"]]))[name][0]
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_a_behaviour_is_seen_where_it_is_and_not_in_plain_work(name):
-    assert BEHAVIOURS[name]({"completion": SHOWN[name], "finish": "length"})
+    assert shows(name, SHOWN[name])
     for plain in (
         "We add 3 and 2 and get 5.",
         r"$\frac{1}{2}+\alpha$ is the answer",
         "It waits for the import of goods.<|im_end|>",
     ):
-        assert not BEHAVIOURS[name]({"completion": plain, "finish": "length"}), plain
+        assert not shows(name, plain), plain
 
 
 def test_rules_and_numbers_in_a_row_are_no_loop():
