@@ -12,7 +12,7 @@ from evals.manifest import write_json
 from evals.rollouts import RolloutStore
 from rewards.suites import ProblemSet
 from rl.plan import Plan
-from rl.record import Clock, append_jsonl
+from rl.record import Clock, append_jsonl, read_jsonl
 from rl.rollouts import training_sampling
 
 
@@ -41,9 +41,7 @@ class Measures:
     def held_out(self, step: int) -> None:
         """Held-out pass@1 now, on the first problems of the suite, into heldout.jsonl; once a step, resumed or not."""
         path = self.plan.out / "heldout.jsonl"
-        if path.is_file() and step in {
-            json.loads(line)["step"] for line in path.read_text(encoding="utf-8").splitlines()
-        }:
+        if step in {row["step"] for row in read_jsonl(path)}:
             return
         began = time.perf_counter()
         audit = self.plan.recipe.audit

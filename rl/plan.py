@@ -30,6 +30,10 @@ class Plan:
     seed: int
     out: Path
     processes: int
+    budget_tokens: int | None = None
+    """Of completions and their prompts, training alone; the step that reaches it is the last."""
+    budget_hours: float | None = None
+    """Wall time over resumes, first audits included; the last audit comes on top."""
 
     @property
     def group_size(self) -> int:
@@ -105,6 +109,9 @@ class Plan:
         wrong += [key for key in ("gradient_accumulation_steps", "num_iterations") if (grpo.get(key, 1) or 0) < 1]
         if grpo.get("steps_per_generation") is not None and grpo["steps_per_generation"] < 1:
             wrong.append("steps_per_generation")
+        for flag, limit in (("--budget-tokens", self.budget_tokens), ("--budget-hours", self.budget_hours)):
+            if limit is not None and not limit > 0:
+                raise UsageError(f"{flag} must be more than 0, not {limit}")
         if wrong:
             raise UsageError(f"grpo.{wrong[0]} must be 1 or more, not {grpo.get(wrong[0])}; change it with --set")
         if not grpo.get("temperature") or grpo["temperature"] < 0:
@@ -129,6 +136,7 @@ class Plan:
                 f"{self.prompts_per_rollout:,} x {self.group_size} = {self.completions_per_rollout:,} completions",
             ),
             ("training rollouts", f"{self.rollouts:,}, at most {self.rollouts * limit:,} tokens"),
+            ("budget", self._budget()),
             ("audit rollouts", f"{self.audit_rollouts:,}, at most {self.audit_rollouts * limit:,} tokens"),
             ("memory", self._memory()),
             (
@@ -136,6 +144,15 @@ class Plan:
                 f"{self.out}/ manifest.json, audit-*.json, metrics.jsonl, heldout.jsonl, rollouts/, checkpoints/, model/",
             ),
         ]
+
+    def _budget(self) -> str:
+        limits = [f"{self.budget_tokens:,} tokens of prompts and completions"] if self.budget_tokens else []
+        limits += [f"{self.budget_hours:g} hours"] if self.budget_hours else []
+        return (
+            f"training ends at {' or '.join(limits)}"
+            if limits
+            else "none beside the steps; --budget-tokens, --budget-hours"
+        )
 
     def _memory(self) -> str:
         """Weights, gradients and Adam moments; activations and KV cache come on top."""
@@ -167,6 +184,8 @@ class Plan:
             "train_suite": self.train_suite,
             "seed": self.seed,
             "processes": self.processes,
+            **({"budget_tokens": self.budget_tokens} if self.budget_tokens else {}),
+            **({"budget_hours": self.budget_hours} if self.budget_hours else {}),
         }
 
 

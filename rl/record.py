@@ -15,10 +15,15 @@ from rl.plan import Plan
 
 
 class Clock:
-    """Seconds by kind of work, summed over a run and over its resumes."""
+    """Seconds by kind of work, summed over a run and over its resumes; `spent` is what went before this process."""
 
-    def __init__(self, split: dict[str, float]) -> None:
+    def __init__(self, split: dict[str, float], spent: float = 0.0) -> None:
         self.split = split
+        self.began = time.perf_counter() - spent
+
+    def seconds(self) -> float:
+        """Wall time of the whole run so far."""
+        return time.perf_counter() - self.began
 
     def add(self, kind: str, began: float) -> None:
         self.split[kind] = round(self.split.get(kind, 0.0) + time.perf_counter() - began, 3)
@@ -48,7 +53,8 @@ class Record(TrainerCallback):
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
         if state.is_world_process_zero and logs and "reward" in logs:
             numbers = {key: value for key, value in logs.items() if isinstance(value, int | float)}
-            append_jsonl(self.path, {"step": state.global_step, **numbers})
+            seconds = round(self.clock.seconds(), 2)
+            append_jsonl(self.path, {"step": state.global_step, "seconds": seconds, **numbers})
             self.bar.set_postfix_str(f"reward {logs['reward']:.3f}, informative {1 - logs['frac_reward_zero_std']:.0%}")
             self.bar.update()
 
@@ -69,19 +75,22 @@ def append_jsonl(path: Path, row: dict[str, Any]) -> None:
         lines.write(json.dumps(row) + "\n")
 
 
-def cut_jsonl(path: Path, step: int) -> None:
-    """Drop the rows of steps beyond `step`, and a last line that was cut short."""
-    if not path.is_file():
-        return
-    kept = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+def read_jsonl(path: Path) -> list[dict[str, Any]]:
+    """The rows of a JSON Lines file, up to a line that was cut short; none where there is no file."""
+    rows: list[dict[str, Any]] = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
         try:
-            row = json.loads(line)
+            rows.append(json.loads(line))
         except json.JSONDecodeError:
             break
-        if row["step"] <= step:
-            kept.append(line + "\n")
-    path.write_text("".join(kept), encoding="utf-8")
+    return rows
+
+
+def cut_jsonl(path: Path, step: int) -> None:
+    """Drop the rows of steps beyond `step`, and a last line that was cut short."""
+    if path.is_file():
+        kept = [json.dumps(row) + "\n" for row in read_jsonl(path) if row["step"] <= step]
+        path.write_text("".join(kept), encoding="utf-8")
 
 
 def last_checkpoint(folder: Path) -> Path | None:

@@ -16,16 +16,17 @@ from trl import GRPOConfig, GRPOTrainer
 
 from configs.errors import UsageError
 from evals.engine import TransformersEngine
-from evals.manifest import open_run
+from evals.manifest import open_run, write_json
 from evals.models import LoadedBase, load_base
 from evals.rollouts import RolloutStore
 from rewards.suites import ProblemSet
 from rewards.types import Problem
 from rewards.verify import VERIFIER_VERSION
+from rl.budget import Limit, tokens_seen
 from rl.colocate import DriftGuard, prepare
 from rl.measure import Measures
 from rl.plan import Plan, rank
-from rl.record import Clock, Record, cut_jsonl, last_checkpoint
+from rl.record import Clock, Record, cut_jsonl, last_checkpoint, read_jsonl
 from rl.rollouts import Rollouts, training_sampling
 from rl.sampler import Posterior, replayed
 from rl.trainer import Trainer
@@ -59,9 +60,18 @@ def train(plan: Plan, suite: ProblemSet, train_suite: ProblemSet, *, resume: boo
     if plan.processes > 1:  # named before TRL does, as its 10 to 30 minutes would end an audit that others wait for
         PartialState(cpu=not torch.cuda.is_available(), timeout=LONGEST_WAIT)
     first = rank() == 0
-    with open_run(plan.out, "grpo", plan.settings(), facts) if first else nullcontext({"split": {}}) as manifest:
+    logged = max((row.get("seconds", 0.0) for row in read_jsonl(plan.out / "metrics.jsonl")), default=0.0)
+    with (
+        open_run(plan.out, "grpo", plan.settings(), facts)
+        if first
+        else nullcontext({"split": {}, "seconds": 0.0}) as manifest
+    ):
+        manifest["seconds"] = max(manifest["seconds"], logged)  # a killed run did not close its books
+        if first:
+            write_json(plan.out / "manifest.json", manifest)
+        clock = Clock(manifest["split"], manifest["seconds"])
         loaded = load_base(plan.origin, revision=plan.revision, stop_token_ids=plan.stop_token_ids, dtype="auto")
-        _Run(plan, suite, train_suite, loaded, Clock(manifest["split"])).go(resume=resume)
+        manifest |= _Run(plan, suite, train_suite, loaded, clock).go(resume=resume)
 
 
 class _Run:
@@ -76,8 +86,10 @@ class _Run:
         )
         self.measures = Measures(plan, self.engine, suite, train_suite, clock)
         self.kept = RolloutStore(plan.out / "rollouts" / "train")
+        self.limit = Limit(plan, clock)
 
-    def go(self, *, resume: bool) -> None:
+    def go(self, *, resume: bool) -> dict[str, Any]:
+        """What ended the training, and after how many steps and tokens."""
         plan = self.plan
         usable = [problem for problem in self.train_suite.problems if problem.id not in self.train_suite.bad_gold]
         if not usable:
@@ -96,16 +108,19 @@ class _Run:
         trainer = self._trainer(usable)
         began = time.perf_counter()
         before = {kind: self.clock.split.get(kind, 0.0) for kind in ("rollout", "grading", "audit")}
-        if checkpoint and step >= int(plan.recipe.grpo["max_steps"]):
+        tokens = tokens_seen(checkpoint) if checkpoint else 0
+        if checkpoint and (step >= int(plan.recipe.grpo["max_steps"]) or self.limit.reached(tokens)):
             trainer._load_from_checkpoint(str(checkpoint))  # train() would take one step beyond the last
         else:
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+            step, tokens = trainer.state.global_step, int(trainer.state.num_input_tokens_seen)
         elsewhere = sum(self.clock.split.get(kind, 0.0) - seconds for kind, seconds in before.items())
         self.clock.add("update", began + elsewhere)
         self.loaded.model.eval()
         if trainer.accelerator.is_main_process:
-            self.measures.after(int(plan.recipe.grpo["max_steps"]))
+            self.measures.after(step)
             self._save(trainer)
+        return {"stopped_by": self.limit.reason or "steps", "trained_steps": step, "trained_tokens": tokens}
 
     def _drop_after(self, step: int) -> None:
         """Drop what a killed run wrote after its last checkpoint."""
@@ -141,7 +156,11 @@ class _Run:
             args=self._config(),
             train_dataset=Dataset.from_list(rows),
             processing_class=self.loaded.tokenizer,
-            callbacks=[Record(plan, self.clock, self.measures.held_out), *([DriftGuard()] if vllm else [])],
+            callbacks=[
+                Record(plan, self.clock, self.measures.held_out),
+                self.limit,
+                *([DriftGuard()] if vllm else []),
+            ],
             peft_config=self._lora(),
             rollout_func=None if vllm else rollouts.draw,
         )

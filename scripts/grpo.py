@@ -35,6 +35,12 @@ def main() -> None:
     )
     parser.add_argument("--lora", action="store_true", help="train a low-rank adapter on all linear layers (peft)")
     parser.add_argument(
+        "--budget-tokens", type=int, help="end training at the first step that reaches this: prompts and completions"
+    )
+    parser.add_argument(
+        "--budget-hours", type=float, help="end training at the first step that reaches this wall time, over resumes"
+    )
+    parser.add_argument(
         "--seed", type=int, default=0, help="of training, sampling and a tiny base's pretraining (default 0)"
     )
     parser.add_argument("--out", type=Path, help="run folder (default runs/grpo/BASE-RECIPE-sSEED)")
@@ -73,6 +79,8 @@ def main() -> None:
         seed=args.seed,
         out=args.out or Path("runs/grpo") / f"{base.name}-{recipe.name}-s{args.seed}",
         processes=processes(),
+        budget_tokens=args.budget_tokens,
+        budget_hours=args.budget_hours,
     )
     plan.check()
     if args.dry_run:

@@ -50,7 +50,10 @@ def rollouts(out: Path) -> list[dict[str, Any]]:
 
 
 def timeless(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [{key: value for key, value in row.items() if key not in {"step_time", "train_runtime"}} for row in rows]
+    return [
+        {key: value for key, value in row.items() if key not in {"step_time", "train_runtime", "seconds"}}
+        for row in rows
+    ]
 
 
 def contents(folder: Path) -> dict[str, str]:
@@ -129,6 +132,31 @@ def test_trl_logs_what_the_kept_rollouts_say(finished: Path) -> None:
         assert row["completions/mean_length"] == np.mean([each["completion_tokens"] for each in mine])
 
 
+def plan_of(base: Path, out: Path, seed: int = 0, **changes: Any) -> Any:
+    """The plan that the script makes of these arguments, for runs within this process."""
+    from configs.load import load_recipe, load_template
+    from configs.overrides import apply_overrides
+    from rl.plan import Plan
+
+    beside = {key: changes.pop(key) for key in ("budget_tokens", "budget_hours") if key in changes}
+    return Plan(
+        base=base.name,
+        origin=str(base),
+        revision=None,
+        stop_token_ids=[256],
+        parameters=None,
+        context_length=512,
+        recipe=apply_overrides(load_recipe("tiny"), flags(**changes)[1::2]),
+        template=load_template("qa"),
+        suite="sums",
+        train_suite="sums-train",
+        seed=seed,
+        out=out,
+        processes=1,
+        **beside,
+    )
+
+
 def group_advantages(reward_PG: np.ndarray) -> np.ndarray:
     """Reward above the group's mean, in units of the group's sample standard deviation (DeepSeekMath, eq. of GRPO)."""
     mean, spread = reward_PG.mean(1, keepdims=True), reward_PG.std(1, ddof=1, keepdims=True)
@@ -140,10 +168,7 @@ def test_trl_advantages_are_the_group_formula(
 ) -> None:
     from trl import GRPOTrainer
 
-    from configs.load import load_recipe, load_template
-    from configs.overrides import apply_overrides
     from rewards.suites import load_problems
-    from rl.plan import Plan
     from rl.train import train
 
     seen: list[np.ndarray] = []
@@ -155,22 +180,7 @@ def test_trl_advantages_are_the_group_formula(
         return out
 
     monkeypatch.setattr(GRPOTrainer, "_generate_and_score_completions", listen)
-    recipe = apply_overrides(load_recipe("tiny"), flags(grpo__max_steps=3)[1::2])
-    plan = Plan(
-        base="short",
-        origin=str(short_base),
-        revision=None,
-        stop_token_ids=[256],
-        parameters=None,
-        context_length=512,
-        recipe=recipe,
-        template=load_template("qa"),
-        suite="sums",
-        train_suite="sums-train",
-        seed=5,
-        out=tmp_path / "run",
-        processes=1,
-    )
+    plan = plan_of(short_base, tmp_path / "run", seed=5, grpo__max_steps=3)
     train(plan, load_problems("sums"), load_problems("sums-train"), resume=False)
     kept = rollouts(plan.out)
     assert len(seen) == 3
@@ -215,6 +225,47 @@ def test_a_killed_and_resumed_run_equals_an_undisturbed_one_to_the_bit(
         assert (out / f"audit-{name}.json").read_text() == (finished / f"audit-{name}.json").read_text()
     manifest = json.loads((out / "manifest.json").read_text())
     assert (manifest["status"], manifest["starts"]) == ("finished", 2)
+
+
+def spent(rows: list[dict[str, Any]], step: int) -> int:
+    """Tokens of prompts and completions up to a step, counted in what was kept."""
+    return sum(row["prompt_tokens"] + row["completion_tokens"] for row in rows if row["step"] <= step)
+
+
+def test_a_budget_of_tokens_ends_a_killed_run_at_the_step_that_reaches_it(
+    finished: Path, short_base: Path, tmp_path: Path
+) -> None:
+    from rewards.suites import load_problems
+    from rl.train import train
+
+    rows, metrics = rollouts(finished), timeless(lines(finished / "metrics.jsonl"))
+    assert [row["num_tokens"] for row in metrics] == [spent(rows, step) for step in range(1, STEPS + 1)]
+    assert json.loads((finished / "manifest.json").read_text())["stopped_by"] == "steps"
+
+    out, budget = tmp_path / "bound", spent(rows, 3)  # reached to the token
+    settings = flags(grpo__max_steps=1000, grpo__save_steps=2)
+    command = [
+        sys.executable,
+        str(ROOT / "scripts" / "grpo.py"),
+        "--base",
+        str(short_base),
+        "--out",
+        str(out),
+        *settings,
+    ]
+    sign = out / "checkpoints/checkpoint-2/trainer_state.json"
+    assert killed_at([*command, "--budget-tokens", str(budget)], sign, tmp_path) == -9
+    logged = lines(out / "metrics.jsonl")[-1]["seconds"]
+    plan = plan_of(short_base, out, grpo__max_steps=1000, grpo__save_steps=2, budget_tokens=budget)
+    for _ in range(2):  # the second time nothing is left to do, and nothing is done
+        train(plan, load_problems("sums"), load_problems("sums-train"), resume=True)
+        manifest = json.loads((out / "manifest.json").read_text())
+        assert (manifest["stopped_by"], manifest["trained_steps"], manifest["trained_tokens"]) == ("tokens", 3, budget)
+        assert rollouts(out) == [row for row in rows if row["step"] <= 3]
+    assert timeless(lines(out / "metrics.jsonl")) == metrics[:3]
+    assert lines(out / "metrics.jsonl")[-1]["seconds"] > logged  # what the killed process spent is not forgotten
+    assert json.loads((out / "audit-end.json").read_text())["step"] == 3
+    assert (out / "checkpoints/checkpoint-3/trainer_state.json").is_file()  # though only even steps are due
 
 
 def test_what_the_posterior_asks_is_the_same_after_a_kill_and_in_every_process(
