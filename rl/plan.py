@@ -76,6 +76,11 @@ class Plan:
         """Raises UsageError where the arithmetic of the batch, the context or the stop rule cannot work."""
         self._check_numbers()
         grpo = self.recipe.grpo
+        if self.recipe.lora and sharded():
+            raise UsageError(
+                "an adapter is not trained on weights that are spread over processes, as they are frozen; launch it with "
+                "configs/accelerate/zero2.yaml or one-gpu.yaml"
+            )
         if self.group_size < 2:
             raise UsageError("grpo.num_generations must be 2 or more: a group of one has no one to be compared with")
         if self.completions_per_rollout % self.group_size:
@@ -197,3 +202,11 @@ def rank() -> int:
 def processes() -> int:
     """Processes of this launch, as accelerate and torchrun announce them."""
     return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def sharded() -> bool:
+    """Whether this launch spreads the weights, as accelerate announces it to its processes."""
+    if os.environ.get("ACCELERATE_USE_FSDP", "false").lower() == "true":
+        return True
+    deepspeed = os.environ.get("ACCELERATE_USE_DEEPSPEED", "false").lower() == "true"
+    return deepspeed and os.environ.get("ACCELERATE_DEEPSPEED_ZERO_STAGE") == "3"

@@ -60,12 +60,7 @@ class Record(TrainerCallback):
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         every = self.plan.recipe.audit.every
-        if (
-            state.is_world_process_zero
-            and every
-            and state.global_step % every == 0
-            and state.global_step < state.max_steps
-        ):
+        if every and state.global_step % every == 0 and state.global_step < state.max_steps:
             self.measure(state.global_step)
 
 

@@ -37,22 +37,30 @@ class Rollouts:
     """What TRL asks for completions and for rewards; keeps every rollout with its verdict."""
 
     def __init__(
-        self, plan: Plan, engine: TransformersEngine, problems: dict[str, Problem], store: RolloutStore, clock: Clock
+        self,
+        plan: Plan,
+        engine: TransformersEngine,
+        problems: dict[str, Problem],
+        store: RolloutStore,
+        clock: Clock,
+        renew: Callable[[], None] = lambda: None,
     ) -> None:
         self.plan, self.engine, self.problems, self.store, self.clock = plan, engine, problems, store, clock
-        self.sampling = training_sampling(plan)
+        self.sampling, self.renew = training_sampling(plan), renew
         self.stop_ids = set(engine.stop_token_ids)
         self.rank = rank()
 
     def draw(self, prompts: list[str], trainer: GRPOTrainer) -> dict[str, Any]:
         """TRL's rollout function: token ids of prompts and completions, in order, with how each one finished.
 
-        A sample's seed is its step, process and place, so a resumed run draws what the uninterrupted one drew.
+        A sample's seed is its step and its place in the batch of all processes, so a resumed run draws what the
+        uninterrupted one drew, and two processes draw what one would. With spread weights, the whole copy is renewed first.
         """
         began = time.perf_counter()
+        self.renew()
         ids = self.engine.tokenizer(prompts)["input_ids"]
-        here = f"train|{trainer.state.global_step}|{self.rank}"
-        identities = [f"{here}|{place}" for place in range(len(ids))]
+        first = self.rank * len(ids)
+        identities = [f"train|{trainer.state.global_step}|0|{first + place}" for place in range(len(ids))]
         drawn = []
         for part in self.engine.cuts([len(one) for one in ids], self.sampling.max_tokens):
             drawn += self.engine.draw(ids[part], identities[part], self.sampling)

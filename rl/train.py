@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from contextlib import nullcontext
+from copy import deepcopy
 from datetime import timedelta
 from typing import Any
 
@@ -25,10 +26,11 @@ from rewards.verify import VERIFIER_VERSION
 from rl.budget import Limit, tokens_seen
 from rl.colocate import DriftGuard, prepare
 from rl.measure import Measures
-from rl.plan import Plan, rank
+from rl.plan import Plan, rank, sharded
 from rl.record import Clock, Record, cut_jsonl, last_checkpoint, read_jsonl
 from rl.rollouts import Rollouts, training_sampling
 from rl.sampler import Posterior, replayed
+from rl.sharding import refresh
 from rl.trainer import Trainer
 
 LONGEST_WAIT = timedelta(hours=12)
@@ -84,6 +86,11 @@ class _Run:
         self.engine = TransformersEngine(
             loaded.model, loaded.tokenizer, stop_token_ids=loaded.stop_token_ids, stop_strings=plan.template.stop
         )
+        self.trained = loaded.model
+        if sharded():
+            self.trained = deepcopy(loaded.model)
+            if plan.recipe.engine == "vllm" and rank() > 0:
+                torch.nn.Module.to(loaded.model, "meta")  # vLLM draws, and the first process audits
         self.measures = Measures(plan, self.engine, suite, train_suite, clock)
         self.kept = RolloutStore(plan.out / "rollouts" / "train")
         self.limit = Limit(plan, clock)
@@ -116,7 +123,8 @@ class _Run:
             step, tokens = trainer.state.global_step, int(trainer.state.num_input_tokens_seen)
         elsewhere = sum(self.clock.split.get(kind, 0.0) - seconds for kind, seconds in before.items())
         self.clock.add("update", began + elsewhere)
-        self.loaded.model.eval()
+        self.trained.eval()
+        self._renew()
         if trainer.accelerator.is_main_process:
             self.measures.after(step)
             self._save(trainer)
@@ -145,19 +153,20 @@ class _Run:
     def _trainer(self, usable: list[Problem]) -> Trainer:
         """TRL's trainer on these problems, drawing by this run's engine."""
         plan = self.plan
-        rollouts = Rollouts(plan, self.engine, {one.id: one for one in usable}, self.kept, self.clock)
+        problems = {one.id: one for one in usable}
+        rollouts = Rollouts(plan, self.engine, problems, self.kept, self.clock, self._renew)
         vllm = plan.recipe.engine == "vllm"
         if vllm:
             prepare(self.loaded.model)
         rows = [{"prompt": plan.template.ask(one.question), "problem_id": one.id} for one in usable]
         trainer = Trainer(
-            model=self.loaded.model,
+            model=self.trained,
             reward_funcs=self._rewards(rollouts),
             args=self._config(),
             train_dataset=Dataset.from_list(rows),
             processing_class=self.loaded.tokenizer,
             callbacks=[
-                Record(plan, self.clock, self.measures.held_out),
+                Record(plan, self.clock, self._held_out),
                 self.limit,
                 *([DriftGuard()] if vllm else []),
             ],
@@ -169,6 +178,17 @@ class _Run:
             trainer.rows = {row["problem_id"]: row for row in rows}
             trainer.sampler = self._posterior(usable)
         return trainer
+
+    def _renew(self) -> None:
+        """Bring the whole copy up to date where the weights are spread; all processes together."""
+        if self.trained is not self.loaded.model:
+            refresh(self.loaded.model, self.trained)
+
+    def _held_out(self, step: int) -> None:
+        """Measure between two steps, in the first process."""
+        self._renew()
+        if rank() == 0:
+            self.measures.held_out(step)
 
     def _posterior(self, usable: list[Problem]) -> Posterior:
         """Pass rates from the signal audit and from all groups that were drawn since."""
@@ -219,8 +239,9 @@ class _Run:
 
     def _save(self, trainer: GRPOTrainer) -> None:
         """The trained model as an ordinary folder, an adapter merged in, so that --base takes it."""
-        model: Any = trainer.accelerator.unwrap_model(trainer.model)
+        model: Any = self.loaded.model
         if self.plan.recipe.lora is not None:
+            model = trainer.accelerator.unwrap_model(trainer.model)
             model = model.merge_and_unload()
         model.save_pretrained(self.plan.out / "model")
         self.loaded.tokenizer.save_pretrained(self.plan.out / "model")

@@ -390,19 +390,3 @@ assert not {{"torch", "transformers", "trl", "datasets"}} & sys.modules.keys()
     if not known:
         assert "4 x 4 = 16 completions" in done.stdout
     assert not list(tmp_path.iterdir())
-
-
-def test_two_processes_train_one_run(short_base: Path, tmp_path: Path) -> None:
-    """Each draws its own half of the batch; the first one alone keeps the books."""
-    out = tmp_path / "two"
-    launch = ["-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "29517"]
-    settings = flags(grpo__max_steps=2, grpo__per_device_train_batch_size=BATCH // 2)
-    command = [sys.executable, *launch, ROOT / "scripts" / "grpo.py", "--base", short_base, "--out", out, *settings]
-    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, cwd=tmp_path, timeout=300)
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert json.loads((out / "manifest.json").read_text())["status"] == "finished"
-    assert [row["step"] for row in lines(out / "metrics.jsonl")] == [1, 2]
-    kept = [row for row in rollouts(out) if row["step"] == 1]
-    assert [row["sample"] for row in kept] == list(range(BATCH))
-    groups = [row["problem_id"] for row in kept]
-    assert all(groups.count(one) == GROUP for one in groups)
