@@ -66,6 +66,18 @@ def hardware() -> dict[str, Any]:
     return found
 
 
+def _differing(one: dict[str, Any], other: dict[str, Any], before: str = "") -> list[str]:
+    """Dotted names of all fields in which two settings differ, such as recipe.grpo.beta."""
+    found = []
+    for key in sorted(one.keys() | other.keys()):
+        mine, theirs = one.get(key), other.get(key)
+        if isinstance(mine, dict) and isinstance(theirs, dict):
+            found += _differing(mine, theirs, f"{before}{key}.")
+        elif mine != theirs:
+            found.append(f"{before}{key}")
+    return found
+
+
 def claim(folder: Path, settings: dict[str, Any], *, resume: bool | None) -> None:
     """Make sure that `folder` is free, or holds this very run and may go on.
 
@@ -80,9 +92,7 @@ def claim(folder: Path, settings: dict[str, Any], *, resume: bool | None) -> Non
     kept = json.loads(path.read_text(encoding="utf-8"))
     now = json.loads(json.dumps(settings, default=str))
     if kept["settings"] != now:
-        changed = sorted(
-            key for key in kept["settings"].keys() | now.keys() if kept["settings"].get(key) != now.get(key)
-        )
+        changed = _differing(kept["settings"], now)
         raise UsageError(f"{folder} holds another run (it differs in {', '.join(changed)}); choose another --out")
     if resume is False:
         raise UsageError(f"{folder} holds this run already ({kept['status']}); add --resume, or choose another --out")

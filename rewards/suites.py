@@ -59,6 +59,11 @@ def load_problems(suite: str) -> ProblemSet:
     return ProblemSet(name=suite, problems=problems, bad_gold=bad)
 
 
+def is_at_hand(suite: str) -> bool:
+    """Whether the problems of a suite need no hub: a file, or made here."""
+    return suite.endswith(".jsonl") or load_suite(suite).hub is None
+
+
 def read_rows(path: Path, fields: Iterable[str]) -> Iterable[tuple[int, dict[str, Any]]]:
     """Line numbers and JSON objects of a .jsonl file, one at a time; blank lines are passed over, a BOM too.
 

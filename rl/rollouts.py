@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 from trl import GRPOTrainer
 
+from configs.errors import UsageError
 from evals.audit import as_row, both_readings
 from evals.engine import TransformersEngine
 from evals.rollouts import RolloutStore
@@ -105,7 +107,7 @@ class Rollouts:
                 self.problems[id], rollout.completion, self.plan.template, self.plan.recipe.reading
             )
             rng = sample_rng(seed=self.plan.seed, step=step, problem_id=id, sample=rollout.sample)
-            rewards.append(REWARDS[self.plan.recipe.reward](verdict, rng))
+            rewards.append(self._paid(REWARDS[self.plan.recipe.reward](verdict, rng), id))
             rows.append({**as_row(rollout, verdict, lenient), "reward": rewards[-1], "step": step + 1})
         self.store.write(f"{step + 1:06d}-{self.rank}", rows)
         for status in STATUSES:
@@ -114,6 +116,15 @@ class Rollouts:
         log_metric("accuracy", float(np.mean([row["correct"] for row in rows])))
         self.clock.add("grading", began)
         return rewards
+
+    def _paid(self, reward: float | None, problem_id: str) -> float | None:
+        """A reward that a group can be compared by. TRL would take NaN for a sample to leave out, silently."""
+        if reward is not None and not math.isfinite(reward):
+            raise UsageError(
+                f"reward {self.plan.recipe.reward} paid {reward} for {problem_id}: it must be a number, or None to leave a sample out; "
+                "mend it in rewards/functions.py, then add --resume"
+            )
+        return reward
 
     def _finish(self, ids: list[int]) -> Finish:
         """vLLM through TRL does not say how a completion ended: an end token, a stop string or the limit."""

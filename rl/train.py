@@ -27,7 +27,7 @@ from rl.budget import Limit, tokens_seen
 from rl.colocate import DriftGuard, prepare
 from rl.measure import Measures
 from rl.plan import Plan, rank, sharded
-from rl.record import Clock, Record, cut_jsonl, last_checkpoint, read_jsonl
+from rl.record import Clock, Record, Silence, cut_jsonl, last_checkpoint, read_jsonl
 from rl.rollouts import Rollouts, training_sampling
 from rl.sampler import Posterior, replayed
 from rl.sharding import refresh
@@ -168,6 +168,7 @@ class _Run:
             callbacks=[
                 Record(plan, self.clock, self._held_out),
                 self.limit,
+                Silence(plan),
                 *([DriftGuard()] if vllm else []),
             ],
             peft_config=self._lora(),

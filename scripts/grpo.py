@@ -52,8 +52,9 @@ def main() -> None:
     from configs.load import load_recipe, load_template
     from configs.overrides import LORA, apply_overrides, as_control
     from evals.manifest import claim
-    from rewards.suites import load_problems
+    from rewards.suites import is_at_hand, load_problems
     from rl.plan import Plan, processes, rank
+    from rl.preflight import preflight, refuse
 
     base = find_base(args.base, seed=args.seed)
     recipe = load_recipe(base.default("recipe", args.recipe))
@@ -83,8 +84,13 @@ def main() -> None:
         budget_hours=args.budget_hours,
     )
     plan.check()
+    root = Path(__file__).parents[1]
     if args.dry_run:
         show(f"{plan.base}: nothing was loaded", ("what", "plan"), plan.rows())
+        known = [load_problems(name) for name in dict.fromkeys((train_name, eval_name)) if is_at_hand(name)]
+        checks = preflight(plan, known, root=root)
+        show("before the start", ("looked at", "", "found"), [(one.what, one.verdict, one.found) for one in checks])
+        refuse(checks)
         return
     if recipe.engine == "vllm":
         import importlib.util
@@ -101,6 +107,12 @@ def main() -> None:
         raise UsageError(
             f"{len(overlap)} problems of {eval_name} are also in {train_name}; what is measured must be held out"
         )
+
+    if rank() == 0:
+        checks = preflight(plan, [train_suite, suite], root=root)
+        refuse(checks)
+        for note in [one for one in checks if one.verdict == "note"]:
+            print(f"note: {note.what}: {note.found}", file=sys.stderr)
 
     from transformers.utils import logging
 
