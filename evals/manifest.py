@@ -67,7 +67,7 @@ def hardware() -> dict[str, Any]:
 
 
 def _differing(one: dict[str, Any], other: dict[str, Any], before: str = "") -> list[str]:
-    """Dotted names of all fields in which two settings differ, such as recipe.grpo.beta."""
+    """Dotted names of all fields in which two settings differ, such as recipe.grpo.beta. A field that is new and unset does not."""
     found = []
     for key in sorted(one.keys() | other.keys()):
         mine, theirs = one.get(key), other.get(key)
@@ -90,9 +90,7 @@ def claim(folder: Path, settings: dict[str, Any], *, resume: bool | None) -> Non
             raise UsageError(f"{folder} holds files that are no run; choose another --out")
         return
     kept = json.loads(path.read_text(encoding="utf-8"))
-    now = json.loads(json.dumps(settings, default=str))
-    if kept["settings"] != now:
-        changed = _differing(kept["settings"], now)
+    if changed := _differing(kept["settings"], json.loads(json.dumps(settings, default=str))):
         raise UsageError(f"{folder} holds another run (it differs in {', '.join(changed)}); choose another --out")
     if resume is False:
         raise UsageError(f"{folder} holds this run already ({kept['status']}); add --resume, or choose another --out")

@@ -198,6 +198,10 @@ def test_another_recipe_than_the_runs_is_refused_by_its_field(tmp_path: Path) ->
     (tmp_path / "manifest.json").write_text(
         json.dumps({"status": "finished", "settings": json.loads(json.dumps(settings))})
     )
+    older = json.loads((tmp_path / "manifest.json").read_text())
+    del older["settings"]["recipe"]["control_of"]  # from before recipes had this field
+    (tmp_path / "manifest.json").write_text(json.dumps(older))
+    claim(tmp_path, settings, resume=True)
     changed = plan_of(beta=0.5).settings()
     changed |= {"recipe": {**changed["recipe"], "name": "mine"}, "seed": 3}
     with pytest.raises(UsageError, match=r"differs in recipe\.grpo\.beta, recipe\.name, seed\)"):
@@ -215,7 +219,7 @@ def test_a_reward_that_is_no_number_ends_the_run(paid: float, tmp_path: Path, mo
     engine: Any = SimpleNamespace(stop_token_ids=[256], tokenizer=tokenizer())
     store = RolloutStore(tmp_path / "train")
     pays = rollouts.Rollouts(plan_of(), engine, {"one/0": ONE.problems[0]}, store, Clock({}))
-    with pytest.raises(UsageError, match="reward correctness paid (nan|inf) for one/0"):
+    with pytest.raises(UsageError, match=r"reward correctness paid (nan|inf) for one/0"):
         pays.reward(
             prompts=["?"],
             completions=["2"],

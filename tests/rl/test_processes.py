@@ -126,3 +126,15 @@ def test_an_adapter_is_refused_where_weights_are_spread(
         return
     with pytest.raises(UsageError, match=r"zero2\.yaml"):
         plan.check()
+
+
+def test_a_model_on_the_meta_device_takes_part_and_keeps_nothing() -> None:
+    import torch
+
+    from rl.sharding import refresh
+
+    spread, whole, nothing = torch.nn.Linear(2, 2), torch.nn.Linear(2, 2), torch.nn.Linear(2, 2, device="meta")
+    refresh(whole, spread)
+    refresh(nothing, spread)
+    assert torch.equal(whole.weight, spread.weight)
+    assert nothing.weight.is_meta
