@@ -18,7 +18,7 @@ from configs.schema import Device
 from evals.cost import activation_bytes, device_of, training_bytes, weights
 from evals.spending import Job, plan_spending, precision_of
 from rl.files import Files, shape_of
-from rl.plan import Plan, sharded
+from rl.plan import Plan, spread
 
 PINNED = ("torch", "transformers", "trl", "accelerate", "peft", "vllm")
 CHECKPOINTS = 3
@@ -110,7 +110,9 @@ def memory(plan: Plan, files: Files) -> Check:
     if parameters is None:
         return Check(what="memory a device", found="")
     held = training_bytes(parameters, precision_of(plan.recipe.model_dump()), master=bool(grpo.get("bf16")))
-    needed = (held.weights if plan.recipe.lora else held.total) / (plan.processes if sharded() else 1)
+    state = 0.0 if plan.recipe.lora else held.gradients + held.optimizer
+    needed = held.weights / (plan.processes if spread() == "all" else 1)
+    needed += state / (1 if spread() == "nothing" else plan.processes)
     parts = [f"weights{'' if plan.recipe.lora else ', gradients, Adam'} {needed / 1e9:,.2f}"]
     if shape:
         tokens = int(grpo["per_device_train_batch_size"]) * float(grpo["max_completion_length"])

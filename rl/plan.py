@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from configs.errors import UsageError
 from configs.schema import Recipe, Template
@@ -204,9 +204,15 @@ def processes() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
-def sharded() -> bool:
-    """Whether this launch spreads the weights, as accelerate announces it to its processes."""
+def spread() -> Literal["nothing", "state", "all"]:
+    """What this launch spreads over its processes, as accelerate announces it: gradients and optimizer state, weights too."""
     if os.environ.get("ACCELERATE_USE_FSDP", "false").lower() == "true":
-        return True
-    deepspeed = os.environ.get("ACCELERATE_USE_DEEPSPEED", "false").lower() == "true"
-    return deepspeed and os.environ.get("ACCELERATE_DEEPSPEED_ZERO_STAGE") == "3"
+        return "all"
+    if os.environ.get("ACCELERATE_USE_DEEPSPEED", "false").lower() == "true":
+        return "all" if os.environ.get("ACCELERATE_DEEPSPEED_ZERO_STAGE") == "3" else "state"
+    return "nothing"
+
+
+def sharded() -> bool:
+    """Whether no process holds whole weights."""
+    return spread() == "all"

@@ -145,6 +145,9 @@ def test_memory_is_held_against_the_gpu_that_is_here(base: Path, monkeypatch: py
     assert found(small)["memory a device"].verdict == "ok"
     check = found(large)["memory a device"]
     assert (check.verdict, "fsdp2.yaml" in check.found) == ("note", True)
+    for name, value in (("USE_DEEPSPEED", "true"), ("DEEPSPEED_ZERO_STAGE", "2")):
+        monkeypatch.setenv(f"ACCELERATE_{name}", value)
+    assert "Adam 28.00" in found(dataclasses.replace(large, processes=8))["memory a device"].found  # 14 + 112 / 8
     monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
     assert found(dataclasses.replace(large, processes=8))["memory a device"].verdict == "ok"  # 15.75 GB each
 
