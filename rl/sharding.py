@@ -16,8 +16,9 @@ from torch.distributed.tensor import DTensor
 @torch.no_grad()
 def refresh(whole: torch.nn.Module, spread: torch.nn.Module) -> None:
     """Give `whole` the weights of `spread`. All processes must call this together; one on the meta device keeps nothing."""
-    for mine, theirs in zip(whole.parameters(), spread.parameters(), strict=True):
-        mine.copy_(_gathered(theirs))
+    mine = dict(whole.named_parameters(remove_duplicate=False))  # tied weights come apart on the meta device
+    for name, theirs in spread.named_parameters():
+        mine[name].copy_(_gathered(theirs))
 
 
 def _gathered(parameter: Any) -> torch.Tensor:

@@ -133,8 +133,14 @@ def test_a_model_on_the_meta_device_takes_part_and_keeps_nothing() -> None:
 
     from rl.sharding import refresh
 
-    spread, whole, nothing = torch.nn.Linear(2, 2), torch.nn.Linear(2, 2), torch.nn.Linear(2, 2, device="meta")
+    def tied() -> torch.nn.Module:
+        model = torch.nn.Sequential(torch.nn.Embedding(3, 2), torch.nn.Linear(2, 3, bias=False))
+        model[1].weight = model[0].weight
+        return model
+
+    spread, whole, nothing = tied(), tied(), tied().to("meta")
+    assert len(list(nothing.parameters())) > len(list(spread.parameters()))  # the tie is lost on the way
     refresh(whole, spread)
     refresh(nothing, spread)
-    assert torch.equal(whole.weight, spread.weight)
-    assert nothing.weight.is_meta
+    assert torch.equal(whole[1].weight, spread[0].weight)
+    assert all(parameter.is_meta for parameter in nothing.parameters())
