@@ -118,7 +118,7 @@ class Rollouts:
         return rewards
 
     def _paid(self, reward: float | None, problem_id: str) -> float | None:
-        """A reward that a group can be compared by. TRL would take NaN for a sample to leave out, silently."""
+        """A reward that a group can be compared by. TRL would only warn, and leave the sample out."""
         if reward is not None and not math.isfinite(reward):
             raise UsageError(
                 f"reward {self.plan.recipe.reward} paid {reward} for {problem_id}: it must be a number, or None to leave a sample out; "
