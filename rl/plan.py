@@ -89,6 +89,16 @@ class Plan:
                 f"({grpo['per_device_train_batch_size']} per process x {self.steps_per_generation} x {self.processes} "
                 f"processes); choose --set grpo.num_generations or grpo.per_device_train_batch_size to match"
             )
+        updates = (
+            self.steps_per_generation
+            * int(grpo.get("num_iterations", 1))
+            / int(grpo.get("gradient_accumulation_steps", 1))
+        )
+        if updates > 1 and int(grpo.get("save_steps", 500)) % updates:  # TRL keeps no rollout in a checkpoint
+            raise UsageError(
+                f"grpo.save_steps={grpo.get('save_steps', 500)} saves inside a rollout of {updates:g} updates, and a resumed run "
+                f"would draw that rollout again; type --set grpo.save_steps=N with N a multiple of {updates:g}"
+            )
         if self.context_length and int(grpo["max_completion_length"]) >= self.context_length:
             raise UsageError(
                 f"grpo.max_completion_length={grpo['max_completion_length']} leaves no room for a prompt in a context of "

@@ -125,6 +125,8 @@ def test_gspo_splits_a_rollout_into_four_mini_batches() -> None:
         ({"max_steps": 0}, ["max_steps"]),
         ({"temperature": 0.0}, ["temperature"]),
         ({"top_p": 0.0}, ["top_p"]),
+        ({"steps_per_generation": 4, "save_steps": 6}, ["save_steps=6", "4 updates", "multiple of 4"]),
+        ({"num_iterations": 2, "save_steps": 3}, ["save_steps=3", "2 updates"]),
         ({"audit": {"samples": 8}}, ["G = 16", "audit.samples=16"]),
         ({"audit": {"problems": 8, "every_problems": 9, "every": 1}}, ["audit.every_problems"]),
     ],
@@ -140,6 +142,8 @@ def test_what_can_work_is_not_refused() -> None:
     plan_of().check()
     plan_of(context=None, max_completion_length=100_000).check()
     plan_of(max_completion_length=511).check()
+    plan_of(steps_per_generation=4, gradient_accumulation_steps=2, save_steps=6).check()  # two updates a rollout
+    plan_of(save_steps=7).check()
     plan_of(audit={"every": 0, "every_problems": 10_000}).check()  # never measured between, so its size is no matter
 
 
