@@ -1,0 +1,202 @@
+"""Where the jobs of a study run: processes of this machine, or Slurm through submitit."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import psutil
+
+from configs.errors import UsageError
+from configs.schema import Slurm
+from evals.jobs import Job, Record, Running
+
+if TYPE_CHECKING:
+    import submitit
+
+PATIENCE = 5.0
+"""Seconds that a process has to end by itself before it is killed."""
+
+
+class Process:
+    """A process of this machine, perhaps one that an earlier study started."""
+
+    def __init__(self, record: Record) -> None:
+        self.record = record
+
+    def ended(self) -> bool:
+        return self._process() is None
+
+    def leave(self) -> None:
+        """End it and all below it: what it has on disk is whole, and goes on when the study does."""
+        if (process := self._process()) is None:
+            return
+        family = [process, *process.children(recursive=True)]
+        for one in family:
+            _quietly(one.terminate)
+        for one in psutil.wait_procs(family, timeout=PATIENCE)[1]:
+            _quietly(one.kill)
+
+    def _process(self) -> psutil.Process | None:
+        try:
+            process = psutil.Process(int(self.record.id))
+            same = process.create_time() == self.record.created
+            return process if same and process.status() != psutil.STATUS_ZOMBIE else None
+        except psutil.NoSuchProcess:
+            return None
+
+
+def _quietly(act: Any) -> None:
+    try:
+        act()
+    except psutil.NoSuchProcess:
+        return
+
+
+def _record(launcher: str, pid: int) -> Record:
+    try:
+        created = psutil.Process(pid).create_time()
+    except psutil.NoSuchProcess:  # over already
+        created = None
+    return Record(launcher=launcher, id=str(pid), created=created, began=time.time())
+
+
+class LocalLauncher:
+    """Processes side by side on this machine."""
+
+    def start(self, job: Job) -> Running:
+        """One thread each: a tiny model gains nothing from a second, and two busy pairs slow one another."""
+        job.log.parent.mkdir(parents=True, exist_ok=True)
+        with job.log.open("ab") as log:
+            started = subprocess.Popen(
+                [sys.executable, *job.arguments()],
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env={"OMP_NUM_THREADS": "1", **os.environ},
+            )
+        return _Child(_record("local", started.pid), started)
+
+
+class _Child(Process):
+    """A process of our own, which must be reaped."""
+
+    def __init__(self, record: Record, started: subprocess.Popen[bytes]) -> None:
+        super().__init__(record)
+        self.started = started
+
+    def ended(self) -> bool:
+        return self.started.poll() is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A job as submitit sends it to a node; what it prints is added to the job's log."""
+
+    job: Job
+
+    def __call__(self) -> None:
+        """Run it there. Raises RuntimeError when it ends without having made what it makes."""
+        self.job.log.parent.mkdir(parents=True, exist_ok=True)
+        with self.job.log.open("ab") as log:
+            command = [sys.executable, *self.job.arguments()]
+            # Slurm warns every process of a job; the warning is for submitit, and would end the script
+            subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, preexec_fn=_unwarned)
+        if not self.job.whole:
+            raise RuntimeError(f"{self.job.name}: {self.job.last_words()}")
+
+    def checkpoint(self) -> submitit.helpers.DelayedSubmission:
+        """Warned of the end of its time or of preemption: the same again, which goes on from what is on disk."""
+        import submitit
+
+        return submitit.helpers.DelayedSubmission(self)
+
+
+def _unwarned() -> None:
+    signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+
+
+class InQueue:
+    """A job that Slurm has; it outlives the study that submitted it."""
+
+    def __init__(self, record: Record, folder: Path) -> None:
+        import submitit
+
+        self.record = record
+        self.submitted: submitit.Job[None] = submitit.SlurmJob(folder, record.id)
+
+    def ended(self) -> bool:
+        return self.submitted.done()
+
+    def leave(self) -> None:
+        print(f"job {self.record.id} stays in Slurm's queue; to end it: scancel {self.record.id}", file=sys.stderr)
+
+
+class SubmititLauncher:
+    """Jobs sent to Slurm; or, with `cluster` local, run by submitit on this machine as it would run them there."""
+
+    def __init__(self, cluster: Literal["slurm", "local"], folder: Path, asks: Slurm) -> None:
+        import submitit
+
+        if cluster == "slurm" and not (shutil.which("srun") and shutil.which("sbatch")):
+            raise UsageError(
+                "there is no Slurm here (no srun and sbatch); type this on a login node, or try --launcher submitit-local"
+            )
+        self.cluster, self.folder = cluster, folder
+        self.executor = submitit.AutoExecutor(folder=folder, cluster=cluster, slurm_max_num_timeout=1000)
+        self.executor.update_parameters(
+            timeout_min=max(1, round(asks.hours * 60)),
+            gpus_per_node=asks.gpus,
+            **given(cpus_per_task=asks.cpus, mem_gb=asks.memory_gb),
+            **given(slurm_partition=asks.partition, slurm_account=asks.account),
+        )
+
+    def start(self, job: Job) -> Running:
+        """Raises UsageError with sbatch's own words when it refuses."""
+        from submitit.core.utils import FailedJobError
+
+        self.executor.update_parameters(name=re.sub(r"\W+", "-", job.name))
+        try:
+            submitted = self.executor.submit(Task(job))
+        except FailedJobError as error:
+            raise UsageError(f"sbatch refused {job.name}: {error}") from error
+        if self.cluster == "local":
+            return _Controller(_record("submitit-local", int(submitted.job_id)), submitted)
+        record = Record(launcher="slurm", id=submitted.job_id, created=None, began=time.time())
+        return InQueue(record, self.folder)
+
+
+class _Controller(Process):
+    """submitit's own process for one job, a child of ours."""
+
+    def __init__(self, record: Record, submitted: submitit.Job[None]) -> None:
+        super().__init__(record)
+        self.submitted = submitted
+
+    def ended(self) -> bool:
+        return self.submitted.done()
+
+
+def given(**options: Any) -> dict[str, Any]:
+    """Those that are not None."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def find(record: Record, folder: Path) -> Running | None:
+    """What an earlier study started and is still at work; None when it is over.
+
+    Raises UsageError for a job of Slurm where Slurm cannot be asked.
+    """
+    if record.ended:
+        return None
+    if record.launcher == "slurm" and not shutil.which("sacct"):
+        raise UsageError(f"job {record.id} was given to Slurm, which cannot be asked here (no sacct); type this there")
+    found: Running = InQueue(record, folder) if record.launcher == "slurm" else Process(record)
+    return None if found.ended() else found
