@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -53,15 +54,23 @@ def _finished(cells: Sequence[Cell]) -> list[Cell]:
 def _best(base: str, cells: Sequence[Cell], rows: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
     """The template of highest mean pass@1, and out of how many; None when not one sample of `base` was right."""
     suites = {cell.suite for cell in cells}
-    means: dict[str, float] = {}
+    means: dict[str, Estimate] = {}
     for template in dict.fromkeys(cell.template for cell in cells):
         mine = [row for row in rows if (row["base"], row["template"]) == (base, template)]
         if len(mine) == len(suites):
-            means[template] = sum(row["pass_at_1"]["value"] for row in mine) / len(mine)
-    if not any(means.values()):
+            means[template] = _mean([Estimate.from_json(row["pass_at_1"]) for row in mine])
+    if not any(mean.value for mean in means.values()):
         return None
-    name = max(means, key=means.__getitem__)
-    return {"template": name, "mean_pass_at_1": means[name], "of": len(means)}
+    name = max(means, key=lambda template: means[template].value)
+    return {"template": name, "mean_pass_at_1": means[name].to_json(), "of": len(means)}
+
+
+def _mean(suites: Sequence[Estimate]) -> Estimate:
+    """Mean over suites, each as much as another; margins add as those of independent samples do (Zou and Donner 2008)."""
+    value = sum(one.value for one in suites) / len(suites)
+    below = math.hypot(*(one.value - one.low for one in suites)) / len(suites)
+    above = math.hypot(*(one.high - one.value for one in suites)) / len(suites)
+    return Estimate(value=value, low=value - below, high=value + above, n=sum(one.n for one in suites))
 
 
 def grid_table(found: dict[str, Any]) -> list[tuple[str, ...]]:
@@ -78,7 +87,7 @@ def grid_table(found: dict[str, Any]) -> list[tuple[str, ...]]:
 def verdict(found: dict[str, Any]) -> str:
     """The best template of each base, and why its score is too good."""
     lines = [
-        f"best template of {base}: {best['template']}, mean pass@1 over suites {best['mean_pass_at_1']:.1%}"
+        f"best template of {base}: {best['template']}, mean pass@1 over suites {_share(best['mean_pass_at_1'])}"
         for base, best in found["best"].items()
         if best["of"] > 1
     ]
@@ -87,6 +96,8 @@ def verdict(found: dict[str, Any]) -> str:
             "The best of many looks better than it is: it was chosen on the very samples that score it. "
             "Before its number is quoted, measure it again on other problems or with another seed."
         )
+    if silent := sorted({row["base"] for row in found["rows"]} - found["best"].keys()):
+        lines.append(f"no best template: {', '.join(silent)} (nothing right, or no template measured on every suite)")
     return "\n".join(lines)
 
 
