@@ -78,7 +78,8 @@ def grid_table(found: dict[str, Any]) -> list[tuple[str, ...]]:
     rows = []
     for row in found["rows"]:
         behind = _share(row["behind_best"]) if row["behind_best"] else ""
-        mark = "*" if found["best"].get(row["base"], {}).get("template") == row["template"] else ""
+        best = found["best"].get(row["base"], {"template": None, "of": 0})
+        mark = "*" if best["of"] > 1 and best["template"] == row["template"] else ""
         what = (row["base"], row["suite"], row["template"])
         rows.append((*what, _share(row["pass_at_1"]), _share(row["lenient"]), behind, mark))
     return rows + [(*map(str, cell), "not measured", "", "", "") for cell in found["missing"]]

@@ -22,6 +22,9 @@ from evals.jobs import Job, Record, Running
 if TYPE_CHECKING:
     import submitit
 
+ASK_EVERY = 15.0
+"""Seconds between two looks into Slurm's queue."""
+
 PATIENCE = 5.0
 """Seconds that a process has to end by itself before it is killed."""
 
@@ -123,17 +126,50 @@ def _unwarned() -> None:
     signal.signal(signal.SIGUSR2, signal.SIG_IGN)
 
 
+class Queue:
+    """This user's jobs in Slurm, asked for all at once and seldom: squeue answers on clusters without accounting too."""
+
+    def __init__(self) -> None:
+        self.asked = float("-inf")
+        self.known: frozenset[str] | None = None
+
+    def look(self) -> tuple[float, frozenset[str] | None]:
+        """When squeue last answered, and the ids it knew; None when it did not, as when Slurm's controller restarts."""
+        if time.monotonic() - self.asked > ASK_EVERY:
+            done = subprocess.run(["squeue", "--me", "--noheader", "--format=%A"], capture_output=True, text=True)
+            self.asked, self.known = time.monotonic(), None if done.returncode else frozenset(done.stdout.split())
+        return self.asked, self.known
+
+
+QUEUE = Queue()
+
+
 class InQueue:
     """A job that Slurm has; it outlives the study that submitted it."""
 
     def __init__(self, record: Record, folder: Path) -> None:
-        import submitit
+        from submitit.core.utils import JobPaths
 
         self.record = record
-        self.submitted: submitit.Job[None] = submitit.SlurmJob(folder, record.id)
+        self.result = JobPaths(folder, job_id=record.id, task_id=0).result_pickle
+        self.since = time.monotonic()
+        self.missed: float | None = None
 
     def ended(self) -> bool:
-        return self.submitted.done()
+        """submitit's file says so at once. A job that was killed leaves none: two looks in turn don't find it.
+
+        Two, since what another machine wrote last may be seen late on a shared disk.
+        """
+        if self.result.exists():
+            return True
+        asked, known = QUEUE.look()
+        if asked < self.since or known is None:
+            return False
+        if self.record.id in known:
+            self.missed = None
+            return False
+        self.missed = self.missed or asked
+        return asked > self.missed
 
     def leave(self) -> None:
         print(f"job {self.record.id} stays in Slurm's queue; to end it: scancel {self.record.id}", file=sys.stderr)
@@ -196,7 +232,12 @@ def find(record: Record, folder: Path) -> Running | None:
     """
     if record.ended:
         return None
-    if record.launcher == "slurm" and not shutil.which("sacct"):
-        raise UsageError(f"job {record.id} was given to Slurm, which cannot be asked here (no sacct); type this there")
-    found: Running = InQueue(record, folder) if record.launcher == "slurm" else Process(record)
-    return None if found.ended() else found
+    if record.launcher != "slurm":
+        process = Process(record)
+        return None if process.ended() else process
+    if not shutil.which("squeue"):
+        raise UsageError(f"job {record.id} was given to Slurm, which cannot be asked here (no squeue); type this there")
+    queued = InQueue(record, folder)
+    known = QUEUE.look()[1]
+    over = queued.result.exists() or (known is not None and record.id not in known)
+    return None if over else queued

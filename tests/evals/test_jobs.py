@@ -17,6 +17,7 @@ import pytest
 
 from configs.errors import UsageError
 from configs.schema import Slurm
+from evals import launchers
 from evals.jobs import Ended, Job, Launcher, Record, Records, run_jobs, state_of
 from evals.launchers import LocalLauncher, SubmititLauncher, find
 
@@ -179,12 +180,31 @@ cp "$1" "{root}/sent.sh"
 [ -e "{root}/refuse" ] && { echo "sbatch: error: invalid partition specified: gpuu" >&2; exit 1; }
 SLURM_JOB_ID=77 SLURM_NTASKS=1 SLURM_JOB_NUM_NODES=1 SLURM_NODEID=0 SLURM_PROCID=0 SLURM_LOCALID=0 \\
   SLURM_JOB_NODELIST=here sh "$1" >/dev/null 2>&1 &
+echo $! > "{root}/pid"
 echo "Submitted batch job 77"
 """
 SRUN = """#!/bin/sh
 while [ "${1#-}" != "$1" ]; do case "$1" in --*=*|--unbuffered) shift;; *) shift 2;; esac; done
 exec "$@"
 """
+SQUEUE = """#!/bin/sh
+[ -e "{root}/busy" ] && { rm "{root}/busy"; exit 1; }
+kill -0 "$(cat "{root}/pid")" 2>/dev/null && echo 77
+exit 0
+"""
+
+
+@pytest.fixture
+def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stand-ins for Slurm's commands: what they are given is kept, and a job runs as they would run it."""
+    for name, text in [("sbatch", SBATCH), ("srun", SRUN), ("squeue", SQUEUE)]:
+        path = tmp_path / "bin" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text.replace("{root}", str(tmp_path)))
+        path.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    monkeypatch.setattr(launchers, "ASK_EVERY", 0.1)
+    monkeypatch.setattr(launchers, "QUEUE", launchers.Queue())
 
 
 def test_without_slurm_the_message_names_what_to_type(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -193,26 +213,34 @@ def test_without_slurm_the_message_names_what_to_type(tmp_path: Path, monkeypatc
         SubmititLauncher("slurm", tmp_path / "slurm", Slurm())
 
 
-def test_slurm_is_asked_for_what_the_study_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With stand-ins for Slurm's commands: what they are given is checked, and the job runs as they would run it."""
+@pytest.mark.usefixtures("slurm")
+def test_slurm_is_asked_for_what_the_study_says(tmp_path: Path) -> None:
     asks = Slurm(partition="gpu", account="maths", gpus=8, cpus=12, memory_gb=200, hours=1.5)
-    for name, text in [("sbatch", SBATCH.replace("{root}", str(tmp_path))), ("srun", SRUN), ("sacct", "#!/bin/sh\n")]:
-        path = tmp_path / "bin" / name
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(text)
-        path.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
     launcher = SubmititLauncher("slurm", tmp_path / "slurm", asks)
-    ended = run_all(tmp_path, [job(tmp_path, "audit")], launcher)
+    (tmp_path / "busy").touch()
+    ended = run_all(tmp_path, [job(tmp_path, "audit", "import time; time.sleep(0.5); finish()")], launcher)
     assert ended["audit"].failure is None
     assert json.loads((tmp_path / "jobs" / "audit.json").read_text())["id"] == "77"
     lines = (tmp_path / "sent.sh").read_text().splitlines()
-    asked = dict(
-        line.removeprefix("#SBATCH --").split("=", 1) for line in lines if line.startswith("#SBATCH --") and "=" in line
-    )
+    options = [line.removeprefix("#SBATCH --") for line in lines if line.startswith("#SBATCH --")]
+    asked = dict(option.split("=", 1) for option in options if "=" in option)
     expected = {"partition": "gpu", "account": "maths", "gpus-per-node": "8", "cpus-per-task": "12", "time": "90"}
     assert {name: asked[name] for name in expected} == expected
     assert asked["mem"] == "200GB"
     (tmp_path / "refuse").touch()
     with pytest.raises(UsageError, match="invalid partition"):
         launcher.start(job(tmp_path, "other"))
+
+
+@pytest.mark.usefixtures("slurm")
+def test_a_job_that_slurm_lost_has_failed_and_one_that_it_has_is_found_again(tmp_path: Path) -> None:
+    long = job(tmp_path, "long", "finish('running'); import time; time.sleep(60)")
+    running = SubmititLauncher("slurm", tmp_path / "slurm", Slurm()).start(long)
+    until((tmp_path / "long" / "manifest.json").is_file)
+    assert not running.ended()
+    assert find(running.record, tmp_path / "slurm") is not None
+    family = psutil.Process(int((tmp_path / "pid").read_text()))
+    for one in [*family.children(recursive=True), family]:
+        one.kill()
+    until(running.ended)
+    assert find(running.record, tmp_path / "slurm") is None
