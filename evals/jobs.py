@@ -8,16 +8,21 @@ from __future__ import annotations
 import fcntl
 import json
 import re
+import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import IO, Literal, Protocol
 
 from configs.errors import UsageError
 from evals.manifest import write_json
 from evals.runs import load_manifest
+
+PROMPT = "$ "
+ERROR = re.compile(r"^(?:error|[\w.]*(?:Error|Exception)): .*$", re.MULTILINE)
+"""What our scripts say to the user, or the end of a traceback."""
 
 State = Literal["missing", "running", "unfinished", "failed", "finished"]
 
@@ -46,14 +51,22 @@ class Job:
         held = self.resumes and any((folder / "manifest.json").is_file() for folder in self.makes)
         return [*self.command, *(["--resume"] if held else [])]
 
-    def last_words(self) -> str:
-        """The last error line of the log, else its last line; empty without a log. A progress bar's line is its end."""
-        if not self.log.is_file():
-            return ""
-        text = self.log.read_text(encoding="utf-8", errors="replace")
-        lines = [line.strip() for line in re.split(r"[\r\n]", text) if line.strip()]
-        errors = [line for line in lines if re.match(r"(\w*Error|error)\b", line)]
-        return next(reversed(errors or lines), "")
+    def open_log(self, arguments: Sequence[str]) -> IO[bytes]:
+        """The log, to add to; each attempt begins with its command."""
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        log = self.log.open("ab")
+        log.write(f"\n{PROMPT}{shlex.join(['python', *arguments])}\n".encode())
+        log.flush()
+        return log
+
+    def failure(self) -> str | None:
+        """None when all it makes is whole; else the last error of its last attempt, or what is not finished."""
+        missing = [folder.name for folder in self.makes if not whole(folder)]
+        if not missing:
+            return None
+        text = self.log.read_text(encoding="utf-8", errors="replace") if self.log.is_file() else ""
+        errors = ERROR.findall(text.rpartition(f"\n{PROMPT}")[2])
+        return errors[-1] if errors else f"it ended without finishing {', '.join(missing)}"
 
 
 def whole(folder: Path) -> bool:
@@ -179,9 +192,8 @@ def run_jobs(
                 running.remove((job, process))
                 record = process.record
                 records.write(job, replace(record, ended=True))
-                if not job.whole:
+                if failure := job.failure():
                     failed.add(job.name)
-                failure = None if job.whole else job.last_words() or "it ended without a word"
                 yield Ended(job=job, failure=failure, seconds=time.time() - record.began)
             tick([job for job, _ in running])
             if running:

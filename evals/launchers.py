@@ -77,10 +77,10 @@ class LocalLauncher:
 
     def start(self, job: Job) -> Running:
         """One thread each: a tiny model gains nothing from a second, and two busy pairs slow one another."""
-        job.log.parent.mkdir(parents=True, exist_ok=True)
-        with job.log.open("ab") as log:
+        arguments = job.arguments()
+        with job.open_log(arguments) as log:
             started = subprocess.Popen(
-                [sys.executable, *job.arguments()],
+                [sys.executable, *arguments],
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env={"OMP_NUM_THREADS": "1", **os.environ},
@@ -107,13 +107,13 @@ class Task:
 
     def __call__(self) -> None:
         """Run it there. Raises RuntimeError when it ends without having made what it makes."""
-        self.job.log.parent.mkdir(parents=True, exist_ok=True)
-        with self.job.log.open("ab") as log:
-            command = [sys.executable, *self.job.arguments()]
+        arguments = self.job.arguments()
+        with self.job.open_log(arguments) as log:
             # Slurm warns every process of a job; the warning is for submitit, and would end the script
+            command = [sys.executable, *arguments]
             subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, preexec_fn=_unwarned)
-        if not self.job.whole:
-            raise RuntimeError(f"{self.job.name}: {self.job.last_words()}")
+        if failure := self.job.failure():
+            raise RuntimeError(f"{self.job.name}: {failure}")
 
     def checkpoint(self) -> submitit.helpers.DelayedSubmission:
         """Warned of the end of its time or of preemption: the same again, which goes on from what is on disk."""

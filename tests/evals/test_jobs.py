@@ -85,9 +85,10 @@ def test_a_failed_job_takes_along_what_needs_it_and_nothing_else(tmp_path: Path)
     assert states == ["failed", "missing", "missing", "finished", "finished"]
 
 
-def test_a_job_that_ends_well_but_made_nothing_whole_has_failed(tmp_path: Path) -> None:
+def test_a_job_that_ends_well_but_made_nothing_whole_has_failed_and_old_errors_are_not_its_own(tmp_path: Path) -> None:
+    assert run_all(tmp_path, [job(tmp_path, "half", "raise ValueError('old')")])["half"].failure == "ValueError: old"
     ended = run_all(tmp_path, [job(tmp_path, "half", "finish('running')")])
-    assert ended["half"].failure == "it ended without a word"
+    assert ended["half"].failure == "it ended without finishing half"
 
 
 def test_a_job_that_resumes_is_told_so_only_when_there_is_something(tmp_path: Path) -> None:
