@@ -12,7 +12,7 @@ import yaml
 from pydantic import ValidationError
 
 from configs.errors import UsageError, nearest
-from configs.schema import Recipe
+from configs.schema import Recipe, RewardName
 
 LORA = {"r": 32, "lora_alpha": 64, "lora_dropout": 0.0, "target_modules": "all-linear"}
 """`--lora`: every linear layer, as Schulman et al. 2025 ("LoRA Without Regret") found needed to match full training."""
@@ -102,3 +102,14 @@ def apply_overrides(recipe: Recipe, settings: list[str]) -> Recipe:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise UsageError(f"--set {where}: {first['msg']}, got {first['input']!r}") from error
+
+
+def as_control(recipe: Recipe, reward: RewardName) -> Recipe:
+    """The recipe with another reward and all else equal, under a name that says so: tiny becomes tiny-random.
+
+    Raises UsageError when the recipe pays that already.
+    """
+    if recipe.reward == reward:
+        raise UsageError(f"recipe {recipe.name} pays {reward} already; drop --control, or choose another")
+    changes = {"name": f"{recipe.name}-{reward}", "reward": reward, "control_of": recipe.name}
+    return recipe.model_copy(update=changes)

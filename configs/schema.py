@@ -191,6 +191,8 @@ class Recipe(Config):
     """
 
     reward: RewardName
+    control_of: str | None = None
+    """The recipe that this one differs from in what it pays, and in nothing else."""
     reading: Reading
     engine: Literal["transformers", "vllm"]
     sampler: Literal["uniform", "edge", "posterior"] = "uniform"

@@ -99,9 +99,16 @@ def compare(runs: Sequence[Run], unfinished: Sequence[Unfinished] = ()) -> Compa
 
 
 def _labels(runs: Sequence[Run]) -> Callable[[Run], str]:
-    """The base's name, and the recipe's where recipes differ."""
+    """The base's name, and the recipe's where recipes differ or one is a control."""
     several = len({run.manifest.recipe for run in runs}) > 1
-    return lambda run: f"{run.manifest.base}, {run.manifest.recipe}" if several else run.manifest.base
+
+    def label(run: Run) -> str:
+        about = run.manifest
+        if about.control_of:
+            return f"{about.base}, {about.recipe} (control)"
+        return f"{about.base}, {about.recipe}" if several else about.base
+
+    return label
 
 
 def _arm(label: str, runs: Sequence[Run]) -> Arm:

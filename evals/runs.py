@@ -114,6 +114,8 @@ class GrpoManifest(Manifest):
     train_suite: SuiteRef
     sampling: Sampling
     verifier: str
+    control_of: str | None = None
+    """The recipe whose reward was replaced, if this run is a control."""
     group_size: int
     groups_per_step: int
     seconds: float

@@ -119,6 +119,7 @@ class Plan:
         return [
             ("base", f"{self.base} ({self.origin}{'@' + self.revision[:8] if self.revision else ''})"),
             ("recipe, reward", f"{self.recipe.name}, {self.recipe.reward} ({self.recipe.reading} reading)"),
+            *([("control of", self.recipe.control_of)] if self.recipe.control_of else []),
             ("template", self.template.name),
             ("train on, measure on", f"{self.train_suite}, {self.suite}"),
             ("processes, engine", f"{self.processes}, {self.recipe.engine}"),

@@ -8,7 +8,8 @@ away, where DAPO's dynamic sampling (arXiv 2503.14476, section 3.2) draws until 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from scipy.special import betaln
@@ -82,3 +83,15 @@ class Posterior:
         noise = np.random.default_rng([self.seed, step]).exponential(size=len(self.ids))
         order = np.argsort(noise / np.maximum(self.chances(), FLOOR), kind="stable")
         return [self.ids[order[index % len(order)]] for index in range(count)]
+
+
+def replayed(sampler: Posterior, rows: Iterable[dict[str, Any]]) -> Posterior:
+    """The sampler as it was after the steps whose rollouts are kept."""
+    steps: dict[int, dict[str, list[int]]] = {}
+    for row in rows:
+        counts = steps.setdefault(row["step"], {}).setdefault(row["problem_id"], [0, 0])
+        counts[0] += (row["reward"] or 0.0) > 0.5
+        counts[1] += 1
+    for _, counts in sorted(steps.items()):
+        sampler.update({id: (right, drawn) for id, (right, drawn) in counts.items()})
+    return sampler

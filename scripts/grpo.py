@@ -28,6 +28,11 @@ def main() -> None:
         dest="settings",
         help="change one field of the recipe, such as grpo.learning_rate=2e-6; may be repeated",
     )
+    parser.add_argument(
+        "--control",
+        choices=("random", "format", "inverted"),
+        help="the same run under another reward, as recipe RECIPE-CONTROL: what it gains was not learnt from right answers",
+    )
     parser.add_argument("--lora", action="store_true", help="train a low-rank adapter on all linear layers (peft)")
     parser.add_argument(
         "--seed", type=int, default=0, help="of training, sampling and a tiny base's pretraining (default 0)"
@@ -39,7 +44,7 @@ def main() -> None:
 
     from baselines.bases import find_base
     from configs.load import load_recipe, load_template
-    from configs.overrides import LORA, apply_overrides
+    from configs.overrides import LORA, apply_overrides, as_control
     from evals.manifest import claim
     from rewards.suites import load_problems
     from rl.plan import Plan, processes, rank
@@ -49,6 +54,8 @@ def main() -> None:
     if args.lora:
         recipe = recipe.model_copy(update={"lora": LORA})
     recipe = apply_overrides(recipe, args.settings)
+    if args.control:
+        recipe = as_control(recipe, args.control)
     template = load_template(base.default("template", args.template))
     train_name = base.default("train_suite", args.suite)
     eval_name = args.eval_suite or (base.known.suite if base.known else train_name)

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from configs.errors import UsageError
-from configs.load import load_recipe, load_suite
-from configs.overrides import LORA, apply_overrides, check_grpo, grpo_fields
+from configs.load import load_recipe, load_suite, names
+from configs.overrides import LORA, apply_overrides, as_control, check_grpo, grpo_fields
 from configs.schema import Recipe
 
 
@@ -112,3 +112,18 @@ def test_a_name_that_is_not_there_is_answered_with_the_nearest() -> None:
         load_suite("sum")
     with pytest.raises(UsageError, match=r"known: aime24, .*sums-train"):
         load_suite("zzzz")
+
+
+@pytest.mark.parametrize("name", names("recipes"))
+@pytest.mark.parametrize("reward", ["random", "format", "inverted"])
+def test_a_control_of_any_recipe_differs_in_reward_and_name_alone(name: str, reward: Any) -> None:
+    whole = load_recipe(name)
+    control = as_control(whole, reward).model_dump()
+    changed = {key for key, value in whole.model_dump().items() if control[key] != value}
+    assert changed == {"name", "reward", "control_of"}
+    assert (control["name"], control["reward"], control["control_of"]) == (f"{name}-{reward}", reward, name)
+
+
+def test_a_control_that_pays_what_the_recipe_pays_is_refused(recipe: Recipe) -> None:
+    with pytest.raises(UsageError, match="pays format already"):
+        as_control(apply_overrides(recipe, ["reward=format"]), "format")

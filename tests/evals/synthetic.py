@@ -27,6 +27,7 @@ class Fate:
     spread: float = 1.0  # sum of the Beta's parameters: small means few problems hold all the mass
     signal: float | None = None  # mean pass rate on training problems, where it is not `start`
     recipe: str = "tiny"
+    control_of: str | None = None
 
 
 LATENT = Fate(base="tiny-latent", start=0.0, end=0.94, middle=34, signal=0.004)
@@ -83,6 +84,7 @@ def write_run(root: Path, fate: Fate, seed: int = 0, *, problems: int = 128, cha
             "status": "finished",
             "base": fate.base,
             "recipe": fate.recipe,
+            "control_of": fate.control_of,
             "seed": seed,
             "template": "qa",
             "suite": suite,

@@ -124,6 +124,17 @@ def test_one_base_under_two_recipes_makes_two_arms(tmp_path):
     assert findings(study).startswith("2 arms")
 
 
+def test_a_control_stands_apart_from_its_recipe_and_is_called_one(tmp_path):
+    control = replace(LATENT, recipe="tiny-random", control_of="tiny", end=0.0)
+    study = laid_out(tmp_path / "both", (LATENT, control), seeds=(0, 1))
+    assert [(arm.label, arm.seeds) for arm in study.arms] == [
+        ("tiny-latent, tiny", 2),
+        ("tiny-latent, tiny-random (control)", 2),
+    ]
+    alone = laid_out(tmp_path / "alone", (control,))
+    assert alone.arms[0].label == "tiny-latent, tiny-random (control)"
+
+
 def test_gain_is_the_difference_of_the_two_audits(study):
     for arm in study.arms:
         expected = np.mean([run.end.correct.mean() - run.start.correct.mean() for run in arm.runs]) / 64

@@ -303,7 +303,8 @@ REPLIES = [
 def test_training_audit_and_the_grading_script_give_one_verdict(
     name: str, reading: Any, script: Callable[..., Any], tmp_path: Path
 ) -> None:
-    from rl.train import Clock, Rollouts
+    from rl.record import Clock
+    from rl.rollouts import Rollouts
 
     template = load_template(name)
     problems = {

@@ -99,6 +99,15 @@ def test_simplerl_zoo_makes_four_updates_of_256_prompts_to_a_rollout() -> None:
     assert plan.rollouts == grpo["max_steps"] // 4 * 8192
 
 
+def test_gspo_splits_a_rollout_into_four_mini_batches() -> None:
+    plan = plan_of("gspo", template="qwen-math", count=8, context=None)
+    grpo = plan.recipe.grpo
+    assert (plan.prompts_per_rollout, plan.completions_per_rollout) == (64, 1024)
+    assert (
+        plan.rollouts == grpo["max_steps"] // 4 * 1024
+    )  # ratios of sequences differ from 1 in later mini-batches only
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
