@@ -97,7 +97,8 @@ def verdict(found: dict[str, Any]) -> str:
             "The best of many looks better than it is: it was chosen on the very samples that score it. "
             "Before its number is quoted, measure it again on other problems or with another seed."
         )
-    if silent := sorted({row["base"] for row in found["rows"]} - found["best"].keys()):
+    several = len({row["template"] for row in found["rows"]}) > 1
+    if several and (silent := sorted({row["base"] for row in found["rows"]} - found["best"].keys())):
         lines.append(f"no best template: {', '.join(silent)} (nothing right, or no template measured on every suite)")
     return "\n".join(lines)
 

@@ -48,10 +48,10 @@ class Planner:
         wanted += [(base, study.audits.seed) for base in study.bases] if study.audits else []
         return [*self._pretraining([each for each in dict.fromkeys(wanted) if _pretrain(*each) in used]), *jobs]
 
-    def runs(self, study: Study, seeds: Sequence[int]) -> dict[Path, str | None]:
-        """Folders of all training runs, and the control that each is."""
+    def runs(self, study: Study, seeds: Sequence[int]) -> list[Path]:
+        """Folders of all training runs, each control after what it controls."""
         arms = product(seeds, study.bases, study.recipes, [None, *study.controls])
-        return {self._run(base, recipe, control, seed): control for seed, base, recipe, control in arms}
+        return [self._run(base, recipe, control, seed) for seed, base, recipe, control in arms]
 
     def cells(self, study: Study) -> list[Cell]:
         """All audits, base by base and suite by suite."""
@@ -82,7 +82,7 @@ class Planner:
         for base, recipe, control in product(study.bases, study.recipes, [None, *study.controls]):
             folder = self._run(base, recipe, control, seed)
             name = f"grpo {folder.name.removesuffix(f'-s{seed}')} s{seed}"
-            reward = ("--set", f"reward={control}") if control else ()
+            reward = ("--control", control) if control else ()
             yield Job(
                 name=name,
                 command=(

@@ -79,9 +79,9 @@ def main() -> None:
     for each in failed:
         print(f"failed: {each.job.name}: {each.failure}; see {each.job.log}", file=sys.stderr)
     compared = time.perf_counter()
-    code = _compare(planner, study, seeds)
     if study.audits:
         _tabulate(planner, study)
+    code = _compare(planner, study, seeds)
     split = _split(ended)
     split["report"] = time.perf_counter() - compared
     parts = ", ".join(f"{kind} {seconds:.0f}" for kind, seconds in split.items())
@@ -89,7 +89,7 @@ def main() -> None:
     print(f"\n{wall:.1f} minutes of wall time, peak memory {peak / 2**30:.1f} GiB; seconds over all jobs: {parts}")
     if failed or code:
         raise UsageError(
-            f"{len(failed)} jobs failed{' and the comparison too' if code else ''}; "
+            f"{len(failed)} of {len(ended)} jobs failed{' and the comparison too' if code else ''}; "
             "type the same command to run what is missing"
         )
 
@@ -214,23 +214,18 @@ def _memory() -> float:
 
 
 def _compare(planner: Planner, study: Study, seeds: Sequence[int]) -> int:
-    """Lay the finished runs side by side; those of a control among themselves. Returns the worst exit code."""
+    """Lay the finished runs side by side, controls among them. Returns the exit code."""
     from evals.jobs import whole
 
-    runs = planner.runs(study, seeds)
-    finished = [folder for folder in runs if whole(folder)]
-    if study.recipes and not finished:
+    finished = [str(folder) for folder in planner.runs(study, seeds) if whole(folder)]
+    if not study.recipes:
+        return 0
+    if not finished:
         message = f"no run of {study.name} finished; read the logs in {planner.out / 'logs'}, then type the same again"
         raise UsageError(message)
-    worst = 0
-    for control in dict.fromkeys(runs[folder] for folder in finished):
-        arm = planner.out / (f"compare-{control}" if control else "compare")
-        shutil.rmtree(arm, ignore_errors=True)  # it is of fewer runs when seeds were added or a run was mended
-        mine = [str(folder) for folder in finished if runs[folder] == control]
-        worst = max(
-            worst, subprocess.run([sys.executable, str(HERE / "compare.py"), *mine, "--out", str(arm)]).returncode
-        )
-    return worst
+    out = planner.out / "compare"
+    shutil.rmtree(out, ignore_errors=True)  # it is of fewer runs when seeds were added or a run was mended
+    return subprocess.run([sys.executable, str(HERE / "compare.py"), *finished, "--out", str(out)]).returncode
 
 
 def _tabulate(planner: Planner, study: Study) -> None:
