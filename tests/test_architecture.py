@@ -68,8 +68,9 @@ def test_only_rl_imports_trl_and_rewards_import_no_torch() -> None:
         ["rl.plan", "baselines.bases", "evals.manifest"],
         ["evals.cost", "evals.spending", "evals.claims"],
         ["baselines.published", "baselines.published_figure"],
+        ["evals.study", "evals.jobs", "evals.launchers", "evals.grid"],
     ],
-    ids=["comparison", "grading", "planning", "costs", "published"],
+    ids=["comparison", "grading", "planning", "costs", "published", "studies"],
 )
 def test_what_needs_no_model_loads_no_torch(modules: list[str]) -> None:
     code = (
