@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 ASK_EVERY = 15.0
 """Seconds between two looks into Slurm's queue."""
 
+TIMES = 20
+"""How often a job that is out of time goes on by itself: one that never gets to its next checkpoint must end."""
+
 PATIENCE = 5.0
 """Seconds that a process has to end by itself before it is killed."""
 
@@ -83,7 +86,7 @@ class LocalLauncher:
                 [sys.executable, *arguments],
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env={"OMP_NUM_THREADS": "1", **os.environ},
+                env={**os.environ, "OMP_NUM_THREADS": "1"},
             )
         return _Child(_record("local", started.pid), started)
 
@@ -186,7 +189,7 @@ class SubmititLauncher:
                 "there is no Slurm here (no srun and sbatch); type this on a login node, or try --launcher submitit-local"
             )
         self.cluster, self.folder = cluster, folder
-        self.executor = submitit.AutoExecutor(folder=folder, cluster=cluster, slurm_max_num_timeout=1000)
+        self.executor = submitit.AutoExecutor(folder=folder, cluster=cluster, slurm_max_num_timeout=TIMES)
         self.executor.update_parameters(
             timeout_min=max(1, round(asks.hours * 60)),
             gpus_per_node=asks.gpus,
