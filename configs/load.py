@@ -24,12 +24,16 @@ def _load(folder: str, model: type[C], name: str) -> C:
     path = ROOT / folder / f"{name}.yaml"
     if not path.is_file():
         raise UsageError(f"no {model.__name__.lower()} named {name!r}: {nearest(name, names(folder))}")
+    return _read(path, model)
+
+
+def _read(path: Path, model: type[C]) -> C:
     try:
         config = model.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
     except (ValidationError, yaml.YAMLError) as error:
         raise UsageError(f"{path} is not a valid {model.__name__.lower()}: {error}") from error
-    if config.name != name:
-        raise UsageError(f"{path} says name: {config.name}; it must be {name}")
+    if config.name != path.stem:
+        raise UsageError(f"{path} says name: {config.name}; it must be {path.stem}")
     return config
 
 
@@ -53,9 +57,30 @@ def load_suite(name: str) -> Suite:
     return _load("suites", Suite, name)
 
 
-def load_study(name: str) -> Study:
-    """The study of this name. Raises UsageError with the nearest names when there is none."""
-    return _load("studies", Study, name)
+def load_study(asked: str) -> Study:
+    """The study of this name, or of this path to a .yaml file.
+
+    Raises UsageError with the nearest names when there is none, or when it names a base, recipe, suite or template
+    that is not there. Hub ids, model folders and .jsonl suites are taken as they are.
+    """
+    path = Path(asked)
+    if path.suffix in {".yaml", ".yml"} and not path.is_file():
+        raise UsageError(f"no study file at {path}; known by name: {', '.join(names('studies'))}")
+    study = _read(path, Study) if path.suffix in {".yaml", ".yml"} else _load("studies", Study, asked)
+    _refuse_unknown(study, "base", study.bases)
+    _refuse_unknown(study, "recipe", study.recipes)
+    if study.audits:
+        _refuse_unknown(study, "suite", study.audits.suites)
+        _refuse_unknown(study, "template", study.audits.templates)
+    return study
+
+
+def _refuse_unknown(study: Study, kind: str, asked: list[str]) -> None:
+    known = names(f"{kind}s")
+    for name in asked:
+        elsewhere = {"base": "/" in name or name.endswith(".gguf"), "suite": Path(name).is_file()}
+        if name not in known and not elsewhere.get(kind):
+            raise UsageError(f"study {study.name}: no {kind} named {name!r}: {nearest(name, known)}")
 
 
 def load_device(name: str) -> Device:

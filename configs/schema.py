@@ -5,15 +5,27 @@ Every model refuses unknown keys, so a misspelt field is an error and not a defa
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 Reader = Literal["boxed", "answer-tag", "answer-line", "any"]
 Reading = Literal["strict", "lenient"]
 RewardName = Literal["correctness", "format", "random", "inverted"]
 Share = Annotated[float, Field(ge=0, le=1)]
 Precision = Literal["fp32", "tf32", "bf16", "fp16", "fp8", "fp4"]
+Control = Literal["random", "format", "inverted"]
+
+
+def _distinct(values: list[Any]) -> list[Any]:
+    if twice := [value for value, count in Counter(values).items() if count > 1]:
+        raise ValueError(f"{twice[0]} is named more than once")
+    return values
+
+
+Distinct = AfterValidator(_distinct)
+Names = Annotated[list[str], Field(min_length=1), Distinct]
 
 
 class Config(BaseModel):
@@ -243,13 +255,66 @@ class Suite(Config):
         return self
 
 
-class Study(Config):
-    """Bases by seeds under one recipe, run and compared together."""
+class AuditGrid(BaseModel):
+    """Every base of a study asked every suite under every template. `limit` is in problems, `max_tokens` per completion.
 
-    bases: Annotated[list[str], Field(min_length=1)]
-    recipe: str
-    seeds: Annotated[list[int], Field(min_length=1)]
+    What is null is left to scripts/audit.py. `seed` is of sampling, and of a tiny base's pretraining.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    suites: Names
+    templates: Names
+    samples: Annotated[int, Field(gt=0)] | None = None
+    limit: Annotated[int, Field(gt=0)] | None = None
+    max_tokens: Annotated[int, Field(gt=0)] | None = None
+    engine: Literal["transformers", "vllm"] | None = None
+    shots: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0)] = 0
+
+
+class Slurm(BaseModel):
+    """What one job of a study asks of Slurm; `hours` of wall time, `memory_gb` of one node. Null is the cluster's own."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    partition: str | None = None
+    account: str | None = None
+    gpus: Annotated[int, Field(ge=0)] = 0
+    cpus: Annotated[int, Field(gt=0)] = 4
+    memory_gb: Annotated[float, Field(gt=0)] | None = None
+    hours: Annotated[float, Field(gt=0)] = 4.0
+
+
+class Study(Config):
+    """Training runs (bases by recipes by seeds, and controls of each), audits (bases by suites by templates), or both.
+
+    A `control` trains like its recipe on a reward that says nothing of being right. `recipe: NAME` is short for
+    `recipes: [NAME]`.
+    """
+
     question: str
+    bases: Names
+    recipes: Annotated[list[str], Distinct] = []
+    controls: Annotated[list[Control], Distinct] = []
+    seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1), Distinct] = [0]
+    audits: AuditGrid | None = None
+    slurm: Slurm = Slurm()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_recipe_is_a_list_of_one(cls, given: Any) -> Any:
+        if not isinstance(given, dict) or "recipe" not in given:
+            return given
+        if "recipes" in given:
+            raise ValueError("a study has recipe or recipes, not both")
+        return {key: value for key, value in given.items() if key != "recipe"} | {"recipes": [given["recipe"]]}
+
+    @model_validator(mode="after")
+    def _does_something(self) -> Study:
+        if not self.recipes and not self.audits:
+            raise ValueError("a study has recipes (to train), audits (to measure), or both")
+        if self.controls and not self.recipes:
+            raise ValueError("controls are of training runs, so they go with recipes")
+        return self
 
 
 class Price(BaseModel):

@@ -1,0 +1,203 @@
+"""A study file becomes the jobs it says, and its audits one table whose best templates come with a warning."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from configs import load
+from configs.errors import UsageError
+from configs.schema import AuditGrid, Study
+from evals.grid import grid, grid_table, verdict, write_grid
+from evals.jobs import Job
+from evals.study import Cell, Planner, refuse_other_settings
+
+Script = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def planner(out: Path, gpus: int = 0) -> Planner:
+    return Planner(out=out, scripts=Path("scripts"), tiny_folder=lambda base, seed: out / f"{base}-{seed}", gpus=gpus)
+
+
+def study(**fields: Any) -> Study:
+    return Study.model_validate({"name": "s", "question": "?", "bases": ["tiny-hint", "qwen2.5-7b"], **fields})
+
+
+GRID = AuditGrid(suites=["sums", "gsm8k"], templates=["qa", "none", "r1"], samples=4, limit=20)
+
+
+def test_a_study_is_the_product_of_what_it_names(tmp_path: Path) -> None:
+    asked = study(recipes=["tiny", "dapo"], controls=["random"], seeds=[0, 1], audits=GRID.model_dump())
+    jobs = planner(tmp_path).plan(asked, asked.seeds)
+    kinds = [job.name.split()[0] for job in jobs]
+    assert kinds.count("pretrain") == 2  # one tiny base, two seeds
+    assert kinds.count("grpo") == 2 * 2 * 2 * 2  # bases, recipes, reward or control, seeds
+    assert kinds.count("audit") == 2 * 2  # bases, suites; the templates share a load
+    assert sum(len(job.makes) for job in jobs if job.name.startswith("audit")) == 2 * 2 * 3
+    made = [folder for job in jobs for folder in job.makes]
+    assert len(set(made)) == len(made)
+    names = [job.name for job in jobs]
+    assert len(set(names)) == len(names)
+    for place, job in enumerate(jobs):
+        assert set(job.needs) <= set(names[:place])
+    needy = {job.name for job in jobs if job.needs}
+    assert needy == {name for name in names if "tiny-hint" in name and not name.startswith("pretrain")}
+
+
+def test_the_recipe_of_a_base_is_not_in_its_folder_and_a_control_is(tmp_path: Path) -> None:
+    asked = study(bases=["tiny-hint"], recipes=["tiny", "dapo"], controls=["random"])
+    runs = [folder.name for folder in planner(tmp_path).runs(asked, [3])]
+    assert runs == ["tiny-hint-s3", "tiny-hint-random-s3", "tiny-hint-dapo-s3", "tiny-hint-dapo-random-s3"]
+    commands = {job.makes[0].name: job.command for job in planner(tmp_path).plan(asked, [3])}
+    assert commands["tiny-hint-random-s3"][5:7] == ("--control", "random")
+    assert "--control" not in commands["tiny-hint-s3"]
+
+
+def test_only_a_training_run_on_several_gpus_is_started_by_accelerate(tmp_path: Path) -> None:
+    asked = study(bases=["qwen2.5-7b"], recipes=["r1-zero"], audits=GRID.model_dump())
+    for gpus, launched in [(1, False), (8, True)]:
+        training, *audits = planner(tmp_path, gpus).plan(asked, [0])
+        assert ("--num_processes" in training.command) == launched
+        assert not any("--num_processes" in job.command for job in audits)
+    assert training.command[training.command.index("--num_processes") + 1] == "8"
+
+
+def finish(folder: Path, command: str, audit: dict[str, Any] | None = None) -> None:
+    folder.mkdir(parents=True)
+    manifest = {"run": folder.name, "kind": "audit", "status": "finished", "command": command}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    (folder / "audit.json").write_text(json.dumps(audit))
+
+
+def audits_of(out: Path, grid: AuditGrid = GRID) -> Job:
+    return planner(out).plan(study(bases=["qwen2.5-7b"], audits=grid.model_dump()), [0])[0]
+
+
+def test_templates_that_were_asked_are_not_asked_again(tmp_path: Path) -> None:
+    whole = audits_of(tmp_path)
+    assert whole.command[whole.command.index("--template") + 1] == "qa,none,r1"
+    finish(tmp_path / "audits/qwen2.5-7b/sums/none", " ".join(whole.command))
+    rest = audits_of(tmp_path)
+    assert rest.command[rest.command.index("--template") + 1] == "qa,r1"
+    assert not rest.whole
+    finish(tmp_path / "audits/qwen2.5-7b/sums/r1", " ".join(whole.command))
+    last = audits_of(tmp_path)
+    assert last.command[last.command.index("--template") + 1] == "qa"
+    assert last.command[-1] == str(tmp_path / "audits/qwen2.5-7b/sums/qa")  # one audit is its own folder, no sweep
+    refuse_other_settings(last)
+
+
+def test_a_study_that_was_edited_does_not_take_old_numbers_for_new_ones(tmp_path: Path) -> None:
+    finish(tmp_path / "audits/qwen2.5-7b/sums/none", " ".join(audits_of(tmp_path).command))
+    edited = audits_of(tmp_path, GRID.model_copy(update={"limit": 200, "engine": "vllm"}))
+    with pytest.raises(
+        UsageError, match="none was made with --limit 20, and the study now says --engine vllm --limit 200"
+    ):
+        refuse_other_settings(edited)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"bases": ["tiny-hnt"]}, "no base named 'tiny-hnt': did you mean tiny-hint"),
+        ({"recipes": ["dapoo"]}, "no recipe named 'dapoo': did you mean dapo"),
+        ({"audits": {"suites": ["gsm8"], "templates": ["qa"]}}, "no suite named 'gsm8': did you mean gsm8k"),
+        ({"audits": {"suites": ["gsm8k"], "templates": ["qaa"]}}, "no template named 'qaa': did you mean qa"),
+        ({"audits": {"suites": ["gsm8k"], "templates": []}}, "at least 1 item"),
+        ({"bases": ["tiny-hint", "tiny-hint"]}, "tiny-hint is named more than once"),
+        ({"recipes": []}, "recipes .to train., audits .to measure., or both"),
+        ({"controls": ["randm"]}, "'random', 'format' or 'inverted'"),
+        ({"recipe": "tiny"}, "recipe or recipes, not both"),
+        ({"slurm": {"gpu": 8}}, "slurm.gpu"),
+    ],
+)
+def test_a_wrong_study_file_is_refused_when_it_is_read(change: dict[str, Any], message: str, tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    right = {"name": "mine", "question": "?", "bases": ["tiny-hint", "org/model"], "recipes": ["tiny"]}
+    path.write_text(yaml.safe_dump(right))
+    assert load.load_study(str(path)).recipes == ["tiny"]
+    path.write_text(yaml.safe_dump(right | change))
+    with pytest.raises(UsageError, match=message):
+        load.load_study(str(path))
+
+
+def test_one_recipe_may_be_written_without_brackets() -> None:
+    assert study(recipe="tiny").recipes == ["tiny"]
+
+
+def audit_of(right: list[int], samples: int = 4) -> dict[str, Any]:
+    share = {"value": sum(right) / len(right) / samples, "low": 0.0, "high": 1.0, "n": len(right)}
+    return {
+        "pass_at_k": {"read": {"1": share}, "lenient": {"1": share}},
+        "problems": [{"id": str(i), "samples": samples, "correct": count} for i, count in enumerate(right)],
+        **dict.fromkeys(("answer_rate", "stop_rate", "context_overflow"), share),
+    }
+
+
+def test_the_best_template_is_best_over_all_suites_and_only_where_all_were_measured(tmp_path: Path) -> None:
+    right = {  # samples right of 4, two problems each: means of 3/8 and 1/8 for one, 1/8 and 2/8 for two
+        ("b", "x", "one"): [2, 1],
+        ("b", "y", "one"): [1, 0],
+        ("b", "x", "two"): [1, 0],
+        ("b", "y", "two"): [2, 0],
+        ("b", "x", "three"): [4, 4],  # on y it is missing
+        ("c", "x", "one"): [0, 0],
+        ("c", "y", "one"): [0, 0],
+    }
+    cells = [
+        Cell(base=base, suite=suite, template=template, folder=tmp_path / base / suite / template)
+        for base in "bc"
+        for suite in "xy"
+        for template in ("one", "two", "three")
+    ]
+    for cell in cells:
+        if counts := right.get((cell.base, cell.suite, cell.template)):
+            finish(cell.folder, "", audit_of(counts))
+    found = grid(cells)
+    assert found["best"].keys() == {"b"}
+    best = found["best"]["b"]
+    assert (best["template"], best["of"]) == ("one", 2)
+    assert best["mean_pass_at_1"]["value"] == pytest.approx((3 / 8 + 1 / 8) / 2)
+    assert len(found["rows"]) == len(right)
+    assert len(found["missing"]) == len(cells) - len(right)
+    behind = {(row["suite"], row["template"]): row["behind_best"] for row in found["rows"] if row["base"] == "b"}
+    assert behind["y", "one"]["value"] == pytest.approx(1 / 8)
+    assert behind["y", "two"] is None
+    marked = {row[:3] for row in grid_table(found) if row[-1] == "*"}
+    assert marked == {("b", "x", "one"), ("b", "y", "one")}
+    assert "best template of b: one" in verdict(found)
+    assert "looks better than it is" in verdict(found)
+    assert "no best template: c" in verdict(found)
+    rows = list(csv.DictReader(write_grid(found, tmp_path)[1].open()))
+    assert [float(row["pass_at_1"]) for row in rows[:1]] == [3 / 8]
+    assert json.loads((tmp_path / "study.json").read_text()) == found
+
+
+def test_the_script_audits_lists_and_does_nothing_twice(short_base: Path, script: Script, tmp_path: Path) -> None:
+    path = tmp_path / "small.yaml"
+    audits = {"suites": ["sum-of-1-digits"], "templates": ["qa", "none"], "samples": 2, "limit": 4, "max_tokens": 16}
+    small = {"name": "small", "question": "Which?", "bases": [str(short_base), "./nowhere"], "audits": audits}
+    path.write_text(yaml.safe_dump(small))
+    out = tmp_path / "out"
+    done = script("study", path, "--out", out)
+    assert done.returncode == 2
+    assert "failed: audit nowhere sum-of-1-digits: error: no base named './nowhere'" in done.stderr
+    assert "1 of 2 jobs failed" in done.stderr
+    rows = list(csv.DictReader((out / "study.csv").open()))
+    assert [(row["template"], row["problems"], row["samples"]) for row in rows] == [
+        ("qa", "4", "2"),
+        ("none", "4", "2"),
+    ]
+    listed = script("study", path, "--out", out, "--list").stdout.splitlines()
+    assert [line.split()[0] for line in listed[1::2]] == ["finished", "failed"]
+    path.write_text(yaml.safe_dump(small | {"bases": [str(short_base)]}))
+    again = script("study", path, "--out", out)
+    assert again.returncode == 0, again.stderr
+    assert "0 jobs" in again.stdout
