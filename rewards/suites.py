@@ -13,7 +13,7 @@ from configs.errors import UsageError
 from configs.fingerprint import fingerprint
 from configs.load import load_suite
 from configs.schema import GymSuite, HubSuite, Suite
-from rewards.procedural import sums
+from rewards.procedural import solution, sums
 from rewards.types import Problem
 from rewards.verify import FORMS, accepts_itself
 
@@ -111,7 +111,14 @@ def _from_config(suite: Suite) -> Iterable[Problem]:
         rows = sums(made.split, made.size, made.seed, digits=made.digits)
         for index, (question, answer, level) in enumerate(rows):
             name = f"{suite.name}/{made.split}/{index}"
-            yield Problem(id=name, question=question, answer=answer, level=level, source=made.generator)
+            yield Problem(
+                id=name,
+                question=question,
+                answer=answer,
+                level=level,
+                source=made.generator,
+                solution=solution(question),
+            )
     if gym := suite.reasoning_gym:
         for index, (question, answer) in enumerate(_gym_rows(suite.name, gym)):
             yield Problem(
