@@ -59,6 +59,15 @@ def load_problems(suite: str) -> ProblemSet:
     return ProblemSet(name=suite, problems=problems, bad_gold=bad)
 
 
+def check_held_out(suite: ProblemSet, train: ProblemSet) -> None:
+    """Raises UsageError where a question that measures is also trained on."""
+    if overlap := {one.question for one in suite.problems} & {one.question for one in train.problems}:
+        raise UsageError(
+            f"{len(overlap)} problems of {suite.name} are also in {train.name}; what is measured must be held out: "
+            "choose another --suite or --eval-suite"
+        )
+
+
 def read_rows(path: Path, fields: Iterable[str]) -> Iterable[tuple[int, dict[str, Any]]]:
     """Line numbers and JSON objects of a .jsonl file, one at a time; blank lines are passed over, a BOM too.
 
