@@ -7,7 +7,7 @@ from itertools import pairwise
 from operator import eq, lt
 from statistics import median
 
-from evals.compare import TAKE_OFF, TAKE_OFF_STEPS, Arm, Comparison, predictors, rank_correlation
+from evals.compare import TAKE_OFF, TAKE_OFF_STEPS, Arm, Comparison, ahead, predictors, rank_correlation
 from evals.estimate import Estimate
 
 
@@ -21,6 +21,7 @@ def findings(comparison: Comparison) -> str:
         *_separation(arms),
         *_gains(arms),
         *_forecast_record(comparison.singles),
+        *_baselines(comparison),
         _coverage(arms),
     ]
     return " ".join(clauses)
@@ -136,6 +137,22 @@ def _forecast_record(singles: Sequence[Arm]) -> list[str]:
         f"{len(scored) - len(missed)} of {_count(len(scored), 'run')}"
     )
     return [text + (f" (not in {_join(missed)})." if missed else ".")]
+
+
+def _baselines(comparison: Comparison) -> list[str]:
+    """Where each baseline ended, and how far RL from the same base ended from there."""
+    sentences = []
+    for one in comparison.baselines:
+        told = f"{one.manifest.kind} from {one.manifest.base} ended at {_percent(one.end.pass_at_k.read[1])}"
+        for arm in (arm for arm in comparison.arms if arm.runs[0].manifest.base == one.manifest.base):
+            lead = ahead(arm, one)
+            sure = "" if lead.low > 0 or lead.high < 0 else ", which cannot be told from zero"
+            told += (
+                f", and {arm.label} by GRPO {100 * abs(lead.value):.1f} points {'above' if lead.value >= 0 else 'below'} it "
+                f"[{100 * lead.low:+.1f}, {100 * lead.high:+.1f}]{sure}"
+            )
+        sentences.append(f"Without RL, {told}.")
+    return sentences
 
 
 def _coverage(arms: Sequence[Arm]) -> str:

@@ -150,6 +150,7 @@ def _report(plan: BaselinePlan, manifest: dict[str, Any], start: dict[str, Any],
         return f"{one['value']:{sign}.1%}  ({one['low']:{sign}.1%} to {one['high']:{sign}.1%})" if one else "not known"
 
     budget, asked = manifest["budget"], plan.asked
+    ends = {"vote": "the majority's answer, ties to the first drawn", "few-shot": "pass@1 with the examples"}
     rows = [
         ("pass@1 at the start", told(start["pass_at_k"]["read"]["1"])),
         *(
@@ -159,9 +160,9 @@ def _report(plan: BaselinePlan, manifest: dict[str, Any], start: dict[str, Any],
             )
             for one in manifest.get("rounds", [])[:-1]
         ),
-        ("the majority's answer" if plan.kind == "vote" else "pass@1 at the end", told(end["pass_at_k"]["read"]["1"])),
+        (ends.get(plan.kind, "pass@1 at the end"), told(end["pass_at_k"]["read"]["1"])),
         ("gain, paired by problem", told(manifest["gain"], "+")),
-        ("tokens sampled, audits aside", f"{budget['sampled_tokens']:,}"),
+        ("tokens sampled to learn from" if asked.sft else "tokens sampled to answer", f"{budget['sampled_tokens']:,}"),
         ("tokens trained on, of them replies", f"{budget['training_tokens']:,}, {budget['loss_tokens']:,}"),
     ]
     show(f"{asked.base.name}, {plan.kind}", ("measure", "value (95% interval over problems)"), rows)
