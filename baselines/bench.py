@@ -79,6 +79,30 @@ class BaselinePlan:
             "verifier": VERIFIER_VERSION,
         }
 
+    def rows(self) -> list[tuple[str, str]]:
+        """The plan as (what, value), for --dry-run."""
+        asked, audit, limit = self.asked, self.asked.recipe.audit, self.sampling(seed=0).max_tokens
+        base, options = asked.base, self.options
+        own = ", ".join(f"{key} {'-' if value is None else value}" for key, value in options.items())
+        rows = [
+            ("baseline", f"{self.kind}, {own}"),
+            ("base", f"{base.name} ({base.origin}{'@' + base.revision[:8] if base.revision else ''})"),
+            ("template, engine", f"{asked.template.name}, {self.engine}"),
+            ("train on, measure on", f"{asked.train_suite}, {asked.suite}"),
+            (
+                f"audits, as recipe {asked.recipe.name}",
+                f"{audit.problems} problems x {audit.samples} samples, {limit} tokens at most",
+            ),
+        ]
+        if self.kind == "rejection":
+            drawn = options["rounds"] * options["problems"] * options["samples"]
+            rows.append(("sampled to learn from", f"{drawn:,} completions, at most {drawn * limit:,} tokens"))
+        if asked.sft:
+            told = ", ".join(f"{key} {value}" for key, value in asked.sft.sft.items())
+            rows.append((f"fine-tuning, {asked.sft.name}", told))
+        model = ", model/" if asked.sft else ""
+        return [*rows, ("files", f"{self.out}/ manifest.json, audit-*.json, heldout.jsonl, rollouts/{model}")]
+
     def _drawing(self) -> dict[str, Any]:
         sampling = self.sampling(seed=self.seed)
         return {key: getattr(sampling, key) for key in ("temperature", "top_p", "max_tokens")}

@@ -34,8 +34,8 @@ def main() -> None:
     from rewards.suites import check_held_out, load_problems
 
     asked = look_up(args, sft="sft" in own)
-    if args.kind == "vote":
-        own["samples"] = own["samples"] or asked.recipe.audit.samples
+    if args.kind == "vote" and own["samples"] is None:
+        own["samples"] = asked.recipe.audit.samples
     _check(args.kind, own)
     plan = BaselinePlan(
         kind=args.kind,
@@ -46,7 +46,7 @@ def main() -> None:
         options={key: value for key, value in own.items() if key != "sft"},
     )
     if args.dry_run:
-        show(f"{asked.base.name}: nothing was loaded", ("what", "plan"), _rows(plan))
+        show(f"{asked.base.name}: nothing was loaded", ("what", "plan"), plan.rows())
         return
     suite, train = load_problems(asked.suite), load_problems(asked.train_suite)
     check_held_out(suite, train)
@@ -110,37 +110,6 @@ def _check(kind: str, own: dict[str, Any]) -> None:
         )
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise UsageError("a baseline runs in one process; start it with python instead of accelerate launch")
-
-
-def _rows(plan: BaselinePlan) -> list[tuple[str, str]]:
-    """The plan as (what, value), for --dry-run."""
-    asked, audit = plan.asked, plan.asked.recipe.audit
-    limit = plan.sampling(seed=0).max_tokens
-    rows = [
-        (
-            "baseline",
-            f"{plan.kind}, "
-            + ", ".join(f"{key} {'-' if value is None else value}" for key, value in plan.options.items()),
-        ),
-        (
-            "base",
-            f"{asked.base.name} ({asked.base.origin}{'@' + asked.base.revision[:8] if asked.base.revision else ''})",
-        ),
-        ("template, engine", f"{asked.template.name}, {plan.engine}"),
-        ("train on, measure on", f"{asked.train_suite}, {asked.suite}"),
-        (
-            "measured as by recipe",
-            f"{asked.recipe.name}: {audit.problems} problems x {audit.samples} samples, {limit} tokens at most",
-        ),
-    ]
-    if plan.kind == "rejection":
-        drawn = plan.options["rounds"] * plan.options["problems"] * plan.options["samples"]
-        rows.append(("sampled to learn from", f"{drawn:,} completions, at most {drawn * limit:,} tokens"))
-    if asked.sft:
-        rows.append(
-            (f"fine-tuning, {asked.sft.name}", ", ".join(f"{key} {value}" for key, value in asked.sft.sft.items()))
-        )
-    return [*rows, ("files", f"{plan.out}/ manifest.json, audit-*.json, rollouts/{', model/' if asked.sft else ''}")]
 
 
 def _report(plan: BaselinePlan, manifest: dict[str, Any], start: dict[str, Any], end: dict[str, Any]) -> None:
