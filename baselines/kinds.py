@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from baselines.bench import Bench, gain, sampled_tokens, write_lines
+from baselines.bench import BaselinePlan, Bench, gain, sampled_tokens, write_lines
+from baselines.replies import COLUMNS, Example, asked_in, keep, worked_examples
 from baselines.vote import ballots, curve, elected, rows_by_problem
 from configs.errors import UsageError
+from configs.schema import Template
 from evals.audit import summarise
 from evals.fewshot import few_shot
 from evals.manifest import write_json
@@ -49,22 +51,38 @@ class Outcome:
         }
 
 
+def check(bench: Bench, train: ProblemSet) -> None:
+    """Raises UsageError for what can be known to fail before the run folder is taken."""
+    plan = bench.plan
+    if plan.kind == "few-shot":
+        _with_examples(bench, train)
+    elif plan.kind == "sft":
+        _examples(plan, train)
+    elif plan.options.get("from"):
+        _kept(bench, Path(plan.options["from"]))
+
+
+def _with_examples(bench: Bench, train: ProblemSet) -> Template:
+    plan = bench.plan
+    return few_shot(plan.asked.template, bench.suite, train, shots=plan.options["shots"], seed=plan.seed)
+
+
 def few_shot_baseline(bench: Bench, train: ProblemSet) -> Outcome:
     """The same problems with worked examples before every question."""
     plan = bench.plan
-    shown = few_shot(plan.asked.template, bench.suite, train, shots=plan.options["shots"], seed=plan.seed)
-    start, end = bench.start(), bench.measure("end", step=0, template=shown)
+    start, end = bench.start(), bench.measure("end", step=0, template=_with_examples(bench, train))
     tokens = sampled_tokens(bench.store("end"))
     return Outcome(start=start, end=end, sampled_tokens=tokens, details={"shots": plan.options["shots"]})
 
 
 def vote_baseline(bench: Bench, train: ProblemSet) -> Outcome:
     """vote.json holds the curves over budgets; audit-end.json is the majority of all samples, one answer a problem."""
-    plan, out = bench.plan, bench.plan.out
-    samples = plan.options["samples"]
-    store = _kept_rollouts(bench, Path(plan.options["from"])) if plan.options["from"] else bench.store("start")
-    start = json.loads((out / "audit-start.json").read_text("utf-8")) if plan.options["from"] else None
-    start = start or bench.start(samples=samples)
+    plan, out, samples = bench.plan, bench.plan.out, bench.plan.options["samples"]
+    if plan.options["from"]:
+        start, store = _kept(bench, Path(plan.options["from"]))
+        write_json(out / "audit-start.json", start)
+    else:
+        start, store = bench.start(samples=samples), bench.store("start")
     rows = curve(ballots(store, bench.suite, samples=samples), seed=plan.seed)
     write_json(out / "vote.json", {"samples": samples, "budgets": rows})
     chosen = [elected(one) | {"sample": 0} for one in rows_by_problem(store, samples, SCHEMA.names).values()]
@@ -75,10 +93,10 @@ def vote_baseline(bench: Bench, train: ProblemSet) -> Outcome:
     return Outcome(start=start, end=end, sampled_tokens=tokens, details={"budgets": rows})
 
 
-def _kept_rollouts(bench: Bench, folder: Path) -> RolloutStore:
-    """The rollouts of an audit folder, or of a run's audit before training; its audit is copied as audit-start.json.
+def _kept(bench: Bench, folder: Path) -> tuple[dict[str, Any], RolloutStore]:
+    """The audit of an audit folder, or of a run before training, and its rollouts.
 
-    Raises UsageError, naming the field, where it was not measured as this run measures.
+    Raises UsageError, naming the field, where it was not measured as this run measures, or has too few samples.
     """
     lone = load_manifest(folder).kind == "audit"
     path = folder / ("audit.json" if lone else "audit-start.json")
@@ -92,8 +110,11 @@ def _kept_rollouts(bench: Bench, folder: Path) -> RolloutStore:
                 f"{folder} differs in {field} ({kept.get(field)!r}, and {value!r} here); make them agree with --set "
                 "(audit.problems, grpo.temperature, grpo.top_p, grpo.max_completion_length), --template or --eval-suite"
             )
-    write_json(bench.plan.out / "audit-start.json", audit)
-    return RolloutStore(folder / "rollouts" if lone else folder / "rollouts" / "audit-start")
+    if audit["sampling"]["samples"] < (wanted := bench.plan.options["samples"]):
+        raise UsageError(
+            f"{folder} has {audit['sampling']['samples']} samples a problem; lower --samples from {wanted}"
+        )
+    return audit, RolloutStore(folder / "rollouts" if lone else folder / "rollouts" / "audit-start")
 
 
 def _flat(settings: dict[str, Any]) -> dict[str, Any]:
@@ -103,22 +124,28 @@ def _flat(settings: dict[str, Any]) -> dict[str, Any]:
     return fields | {f"sampling.{name}": settings["sampling"][name] for name in ("temperature", "top_p", "max_tokens")}
 
 
-def sft_baseline(bench: Bench, train: ProblemSet) -> Outcome:
-    """An SFT cold start on worked solutions; the model folder is a base for the same GRPO."""
-    from baselines.sft import fine_tune, worked_examples
-
-    plan = bench.plan
-    assert plan.asked.sft
+def _examples(plan: BaselinePlan, train: ProblemSet) -> list[Example]:
+    """As many worked solutions as were asked for, drawn by the seed. Raises UsageError where there are fewer."""
     examples = worked_examples(train, plan.asked.template)
     wanted = plan.options["examples"] or len(examples)
     if wanted > len(examples):
         raise UsageError(f"{train.name} has {len(examples)} worked solutions; lower --examples from {wanted}")
     random.Random(plan.seed).shuffle(examples)
+    return examples[:wanted]
+
+
+def sft_baseline(bench: Bench, train: ProblemSet) -> Outcome:
+    """An SFT cold start on worked solutions; the model folder is a base for the same GRPO."""
+    from baselines.sft import fine_tune
+
+    plan = bench.plan
+    assert plan.asked.sft
+    examples = _examples(plan, train)
     start, began = bench.start(), time.perf_counter()
     trained = fine_tune(
         plan.asked.base,
         None,
-        examples[:wanted],
+        examples,
         plan.asked.sft,
         stops=plan.asked.template.stop,
         max_tokens=plan.sampling(seed=0).max_tokens,
@@ -138,7 +165,6 @@ def sft_baseline(bench: Bench, train: ProblemSet) -> Outcome:
 
 def rejection_baseline(bench: Bench, train: ProblemSet) -> Outcome:
     """Rounds of sampling, keeping what is right and imitating it; rounds.jsonl says what each did."""
-    from baselines.rejection import COLUMNS, asked_in, keep
     from baselines.sft import fine_tune
 
     plan, options = bench.plan, bench.plan.options

@@ -17,22 +17,13 @@ from transformers import PrinterCallback, TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
 from baselines.bases import FoundBase
+from baselines.replies import Example
 from configs.errors import UsageError
-from configs.schema import Sft, Template
-from evals.fewshot import worked_reply
+from configs.schema import Sft
 from evals.manifest import write_json
 from evals.models import LoadedBase, load_base
-from rewards.suites import ProblemSet
 
 IGNORED = -100  # label of a token without loss
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Example:
-    """A prompt as the engine asks it, and the reply to imitate, without its end token."""
-
-    prompt: str
-    completion: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,20 +40,6 @@ class Trained:
     """Of replies: those that were learnt."""
     metrics: list[dict[str, Any]]
     """TRL's rows, one per step counted from 1."""
-
-
-def worked_examples(problems: ProblemSet, template: Template) -> list[Example]:
-    """Every problem that has a solution, worked in the form the template reads.
-
-    Raises UsageError for a set without solutions.
-    """
-    usable = [one for one in problems.problems if one.solution and one.id not in problems.bad_gold]
-    if not usable:
-        raise UsageError(
-            f"{problems.name} has no worked solutions to imitate; choose a --suite that has them (gsm8k-train, "
-            "math-train, sums-train, or a .jsonl with a field solution), or type: baseline.py rejection"
-        )
-    return [Example(prompt=template.ask(one.question), completion=worked_reply(template, one)) for one in usable]
 
 
 def as_tokens(example: Example, base: LoadedBase, stops: Sequence[str]) -> dict[str, list[int]]:

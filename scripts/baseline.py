@@ -28,7 +28,8 @@ def main() -> None:
     own = _own_flags(args)
 
     from baselines.asked import look_up
-    from baselines.bench import BaselinePlan
+    from baselines.bench import BaselinePlan, Bench
+    from baselines.kinds import KINDS, check
     from evals.engines import default_kind
     from evals.manifest import claim, open_run
     from rewards.suites import check_held_out, load_problems
@@ -50,12 +51,10 @@ def main() -> None:
         return
     suite, train = load_problems(asked.suite), load_problems(asked.train_suite)
     check_held_out(suite, train)
+    check(Bench(plan, suite, {}), train)
     claim(plan.out, plan.settings(), resume=args.resume)
 
     from transformers.utils import logging
-
-    from baselines.bench import Bench
-    from baselines.kinds import KINDS
 
     logging.disable_progress_bar()
     facts = plan.facts(suite, train)

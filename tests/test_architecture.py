@@ -66,7 +66,7 @@ def test_only_rl_and_sft_import_trl_and_rewards_import_no_torch() -> None:
             for path in MODULES
             if path.parent.name in {"configs", "rewards"} and path.stem not in {"__init__", "worker"}
         ],
-        ["rl.plan", "baselines.asked", "baselines.bases", "baselines.bench", "baselines.vote", "evals.manifest"],
+        ["rl.plan", "baselines.asked", "baselines.bases", "baselines.bench", "baselines.kinds", "evals.manifest"],
         ["evals.cost", "evals.spending", "evals.claims"],
         ["baselines.published", "baselines.published_figure"],
     ],

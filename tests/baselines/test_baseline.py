@@ -126,7 +126,7 @@ def test_a_vote_over_a_runs_kept_rollouts_is_the_vote_over_its_own(
     end = read(tmp_path / "own" / "audit-end.json")
     assert [one["samples"] for one in end["problems"]] == [1] * 6
     assert typed("vote", "--out", tmp_path / "more", "--from", sft, "--samples", 5) == 2
-    assert "fewer than 5 samples" in capsys.readouterr().err
+    assert "has 4 samples a problem; lower --samples from 5" in capsys.readouterr().err
     assert typed("vote", "--out", tmp_path / "other", "--from", sft, "--set", "grpo.temperature=0.5") == 2
     assert "differs in sampling.temperature (1.0, and 0.5 here)" in capsys.readouterr().err
 
@@ -159,6 +159,7 @@ def test_what_cannot_work_is_refused_with_what_to_type(
 ) -> None:
     assert typed(*command, "--out", tmp_path / "run") == 2
     assert words in capsys.readouterr().err
+    assert (tmp_path / "run").exists() == ("none of" in words)  # what can be known beforehand takes no folder
 
 
 def test_problems_that_measure_must_be_held_out_and_solutions_must_be_there(

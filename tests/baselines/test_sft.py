@@ -11,7 +11,8 @@ import torch
 
 from baselines import tiny
 from baselines.bases import find_base
-from baselines.sft import IGNORED, Example, as_tokens, fine_tune, worked_examples
+from baselines.replies import Example, worked_examples
+from baselines.sft import IGNORED, as_tokens, fine_tune
 from configs.errors import UsageError
 from configs.load import load_sft, load_template, names
 from configs.schema import TinyCorpus

@@ -1,7 +1,8 @@
-"""Rejection fine-tuning: a base imitates its own right answers, round by round (expert iteration).
+"""Replies worth imitating: worked solutions, and a base's own right answers.
 
-As RAFT (Dong et al. 2023, arXiv 2304.06767): each round samples from the model as it then is, keeps what the verifier
-accepts, and goes on training from that model. Nothing is learnt from wrong answers; that is what GRPO adds.
+Rejection fine-tuning goes as RAFT (Dong et al. 2023, arXiv 2304.06767): each round samples from the model as it then is,
+keeps what the verifier accepts, and goes on training from that model. Nothing is learnt from wrong answers; that is what
+GRPO adds.
 """
 
 from __future__ import annotations
@@ -11,12 +12,34 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from baselines.sft import Example
 from configs.errors import UsageError
 from configs.schema import Template
+from evals.fewshot import worked_reply
 from rewards.suites import ProblemSet
 
 COLUMNS = ["problem_id", "sample", "completion", "correct", "finish"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Example:
+    """A prompt as the engine asks it, and the reply to imitate, without its end token."""
+
+    prompt: str
+    completion: str
+
+
+def worked_examples(problems: ProblemSet, template: Template) -> list[Example]:
+    """Every problem that has a solution, worked in the form the template reads.
+
+    Raises UsageError for a set without solutions.
+    """
+    usable = [one for one in problems.problems if one.solution and one.id not in problems.bad_gold]
+    if not usable:
+        raise UsageError(
+            f"{problems.name} has no worked solutions to imitate; choose a --suite that has them (gsm8k-train, "
+            "math-train, sums-train, or a .jsonl with a field solution), or type: baseline.py rejection"
+        )
+    return [Example(prompt=template.ask(one.question), completion=worked_reply(template, one)) for one in usable]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +79,7 @@ def keep(rows: Iterable[dict[str, Any]], asked: ProblemSet, template: Template, 
     if not right:
         raise UsageError(
             f"none of {samples} samples of {len(found)} problems of {asked.name} is right and ended by itself, so there is "
-            "nothing to imitate; raise --samples or --problems, choose an easier --suite, or start from: baseline.py sft"
+            "nothing to imitate; raise --samples or --problems, choose an easier --suite, or start from: baseline.py sft (another --out)"
         )
     prompts = {problem.id: template.ask(problem.question) for problem in asked.problems}
     examples = [

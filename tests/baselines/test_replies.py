@@ -1,4 +1,4 @@
-"""What rejection fine-tuning keeps and asks, by hand."""
+"""What rejection fine-tuning keeps, and what it asks, by hand."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from baselines.rejection import asked_in, keep
+from baselines.replies import asked_in, keep
 from configs.errors import UsageError
 from configs.load import load_template
 from rewards.suites import ProblemSet
