@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -100,6 +101,8 @@ def fine_tune(
             f"none of {len(rows)} replies fits: the shortest has {min(map(replied, rows))} tokens, audits cut at "
             f"{max_tokens} and the context holds {context}; raise --set grpo.max_completion_length"
         )
+    for left in out.parent.glob(f".{out.name}.*"):  # by a run that was killed
+        shutil.rmtree(left)
     unfinished = out.with_name(f".{out.name}.{os.getpid()}")
     trainer = _trainer(loaded, fit, sft, seed=seed, folder=unfinished, label=f"{base.name} sft")
     trainer.train()

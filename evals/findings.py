@@ -141,18 +141,18 @@ def _forecast_record(singles: Sequence[Arm]) -> list[str]:
 
 def _baselines(comparison: Comparison) -> list[str]:
     """Where each baseline ended, and how far RL from the same base ended from there."""
-    sentences = []
+    told = []
     for one in comparison.baselines:
-        told = f"{one.manifest.kind} from {one.manifest.base} ended at {_percent(one.end.pass_at_k.read[1])}"
+        clause = f"{one.manifest.kind} from {one.manifest.base} ended at {_percent(one.end.pass_at_k.read[1])}"
         for arm in (arm for arm in comparison.arms if arm.runs[0].manifest.base == one.manifest.base):
             lead = ahead(arm, one)
             sure = "" if lead.low > 0 or lead.high < 0 else ", which cannot be told from zero"
-            told += (
+            clause += (
                 f", and {arm.label} by GRPO {100 * abs(lead.value):.1f} points {'above' if lead.value >= 0 else 'below'} it "
                 f"[{100 * lead.low:+.1f}, {100 * lead.high:+.1f}]{sure}"
             )
-        sentences.append(f"Without RL, {told}.")
-    return sentences
+        told.append(clause)
+    return [f"Without RL, {'; '.join(told)}."] if told else []
 
 
 def _coverage(arms: Sequence[Arm]) -> str:
