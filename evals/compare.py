@@ -135,9 +135,32 @@ def _arm(label: str, runs: Sequence[Run]) -> Arm:
     )
 
 
-def ahead(arm: Arm, baseline: Baseline) -> Estimate:
-    """Pass@1 where RL ended less where the baseline did, paired by problem, RL averaged over its seeds."""
-    return paired_difference(_rates([baseline.end], 1), _rates([run.end for run in arm.runs], 1))
+def by_settings(baselines: Sequence[Baseline]) -> list[list[Baseline]]:
+    """Baselines that differ in nothing but the seed, together; in the order named."""
+    groups: dict[str, list[Baseline]] = {}
+    for one in baselines:
+        settings = {key: value for key, value in one.manifest.settings.items() if key not in ("seed", "origin")}
+        groups.setdefault(json.dumps([one.manifest.kind, one.manifest.base, settings], sort_keys=True), []).append(one)
+    return list(groups.values())
+
+
+def ended(group: Sequence[Baseline]) -> Estimate:
+    """Pass@1 where a baseline ended, averaged over its seeds."""
+    return mean_over_problems(_rates([one.end for one in group], 1))
+
+
+def ahead(arm: Arm, group: Sequence[Baseline]) -> tuple[Estimate, list[int]] | None:
+    """Pass@1 where RL ended less where the baseline did, paired by problem and by seed, and the seeds of both.
+
+    None where no seed is shared: a tiny base of another seed is another base.
+    """
+    baseline = {one.manifest.seed: one.end for one in group}
+    rl = {run.manifest.seed: run.end for run in arm.runs}
+    seeds = sorted(baseline.keys() & rl.keys())
+    if not seeds:
+        return None
+    before, after = (_rates([audits[seed] for seed in seeds], 1) for audits in (baseline, rl))
+    return paired_difference(before, after), seeds
 
 
 def _rates(audits: Sequence[SavedAudit], k: int) -> np.ndarray:

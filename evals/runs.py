@@ -141,6 +141,7 @@ class BaselineManifest(Manifest):
     seconds: float
     budget: Budget
     gain: Estimate
+    settings: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

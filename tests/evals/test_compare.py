@@ -12,7 +12,7 @@ from scipy.stats import spearmanr
 from synthetic import BLANK, LATENT, SILENT, TINY, WORKED, Changes, Fate, write_run
 
 from configs.errors import UsageError
-from evals.compare import claim, compare, rank_correlation, summary, table, write_tables
+from evals.compare import ahead, by_settings, claim, compare, rank_correlation, summary, table, write_tables
 from evals.estimate import mean_over_problems
 from evals.figures import draw
 from evals.findings import findings
@@ -300,16 +300,17 @@ def test_comparing_needs_no_torch():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def write_baseline(root, kind, fate, *, changes=None, **about):
+def write_baseline(root, kind, fate, seed=0, *, changes=None, settings=None):
     """A baseline of the fate's base: it ends where the fate does."""
-    folder = write_run(root / kind, fate, changes=changes)
+    folder = write_run(root / kind, fate, seed, changes=changes)
     audits = [json.loads((folder / f"audit-{name}.json").read_text()) for name in ("start", "end")]
     start, end = (mean_over_problems(np.array([p["correct"] / 64 for p in audit["problems"]])) for audit in audits)
     for name in ("audit-signal.json", "metrics.jsonl"):
         (folder / name).unlink()
     gain = {"value": end.value - start.value, "low": 0.1, "high": 0.9, "n": end.n}
     budget = {"sampled_tokens": 1000, "training_tokens": 2000, "loss_tokens": 900}
-    rewrite(folder / "manifest.json", run=f"{kind}-0", kind=kind, recipe=kind, gain=gain, budget=budget, **about)
+    about = {"run": f"{kind}-{seed}", "kind": kind, "recipe": kind, "gain": gain, "budget": budget}
+    rewrite(folder / "manifest.json", **about, settings={"seed": seed, **(settings or {})})
     return folder
 
 
@@ -328,8 +329,25 @@ def test_baselines_stand_beside_rl_with_their_kind_and_tokens_and_not_among_its_
     assert rows[1]["pass_at_1_end"] == pytest.approx(baselines[0].end.correct.mean() / 64, abs=1e-6)
     lead = (runs[0].end.correct.mean() - baselines[0].end.correct.mean()) / 64
     text = findings(laid)
-    assert f"Without RL, sft from tiny-latent ended at {100 * baselines[0].end.pass_at_k.read[1].value:.1f}%" in text
+    assert (
+        f"Without RL, sft from tiny-latent (1,000 tokens sampled and 2,000 tokens trained on) ended at {100 * baselines[0].end.pass_at_k.read[1].value:.1f}%"
+        in text
+    )
     assert f"tiny-latent by GRPO {100 * lead:.1f} points above it" in text
+
+
+def test_a_baseline_is_held_against_rl_of_its_own_seeds_and_only_what_differs_by_seed_is_averaged(tmp_path):
+    runs, _ = load_runs([write_run(tmp_path, LATENT, seed) for seed in (0, 1, 2)])
+    folders = [write_baseline(tmp_path, "sft", HALF, seed) for seed in (1, 2, 3)]
+    folders.append(write_baseline(tmp_path / "more", "sft", HALF, 1, settings={"examples": 5}))
+    baselines, _ = load_baselines(folders, runs[0])
+    assert [len(group) for group in by_settings(baselines)] == [3, 1]
+    (arm,) = compare(runs, (), baselines).arms
+    gap, seeds = ahead(arm, baselines[:3])
+    assert seeds == [1, 2]
+    rl, other = ([one.end.correct.mean() / 64 for one in ends] for ends in (runs[1:], baselines[:2]))
+    assert gap.value == pytest.approx(np.mean(rl) - np.mean(other))
+    assert ahead(arm, baselines[2:3]) is None
 
 
 def test_a_baseline_measured_otherwise_is_refused_but_for_the_examples_of_few_shot(tmp_path):
