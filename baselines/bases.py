@@ -71,7 +71,7 @@ def find_base(asked: str, *, seed: int = 0) -> FoundBase:
 
 
 def _local(path: Path) -> FoundBase:
-    """A folder or file; a tiny base is recognised by the facts that lie beside its weights."""
+    """A folder or file; a tiny base is recognised by the facts that lie beside its weights, RUN/model goes by RUN's name."""
     if not path.exists():
         raise UsageError(f"no file at {path}")
     facts = path / "tiny.json"
@@ -79,6 +79,6 @@ def _local(path: Path) -> FoundBase:
     if facts.is_file():
         corpus = {key: json.loads(facts.read_text(encoding="utf-8"))[key] for key in ("knowledge", "worked")}
         known = load_base("tiny-latent").model_copy(update={"name": path.name, "corpus": corpus})
-    return FoundBase(
-        name=path.stem if path.suffix == ".gguf" else path.name, origin=str(path), revision=None, known=known
-    )
+    named = path.parent if (path.parent / "manifest.json").is_file() else path  # every run calls its result model
+    name = path.stem if path.suffix == ".gguf" else named.name
+    return FoundBase(name=name, origin=str(path), revision=None, known=known)

@@ -30,7 +30,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from configs.fingerprint import fingerprint
 from configs.schema import TinyCorpus
-from rewards.procedural import in_test_split
+from rewards.procedural import in_test_split, worked
 
 END, PAD = 256, 257
 HEADS = ("Notebook", "Tutorial", "Textbook", "Homework", "Workbook", "Exercise", "Handbook", "Appendix")
@@ -100,20 +100,6 @@ def architecture() -> LlamaConfig:
         eos_token_id=END,
         pad_token_id=PAD,
     )
-
-
-def worked(a: int, b: int) -> str:
-    """The three column sums, carry included, units first; then the answer in a box.
-
-    >>> worked(347, 285)
-    '12,13,06 \\\\boxed{632}'
-    """
-    columns, carry = [], 0
-    for place in (1, 10, 100):
-        column = a // place % 10 + b // place % 10 + carry
-        columns.append(f"{column:02d}")
-        carry = column // 10
-    return f"{','.join(columns)} \\boxed{{{a + b}}}"
 
 
 def _scramble(text: str, rng: np.random.Generator) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 
 from configs.errors import UsageError
 
@@ -17,11 +19,36 @@ def run(main: Callable[[], None]) -> int:
         return 2
     except KeyboardInterrupt:
         print(
-            "interrupted; the same command goes on where this one stopped (scripts/grpo.py: add --resume)",
+            "interrupted; the same command goes on where this one stopped (scripts/grpo.py, baseline.py: add --resume)",
             file=sys.stderr,
         )
         return 130
     return 0
+
+
+def training_arguments(parser: argparse.ArgumentParser, *, out: str) -> None:
+    """What every script that changes a base takes: base, recipe, problems, template, seed, run folder, and what to do.
+
+    `out` tells where runs go by default.
+    """
+    add = parser.add_argument
+    add("--base", required=True, help="name of configs/bases, hub id, model folder or .gguf file")
+    add("--recipe", help="name of configs/recipes (default: the base's own)")
+    add("--suite", help="problems to train on: name of configs/suites or .jsonl (default: the base's own)")
+    add("--eval-suite", help="held-out problems to measure on (default: the base's first suite)")
+    add("--template", help="name of configs/templates (default: the base's own)")
+    add(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        dest="settings",
+        help="change one field of the recipe, such as grpo.learning_rate=2e-6; may be repeated",
+    )
+    add("--seed", type=int, default=0, help="of training, sampling and a tiny base's pretraining (default 0)")
+    add("--out", type=Path, help=f"run folder (default {out})")
+    add("--resume", action="store_true", help="go on with the unfinished run in --out")
+    add("--dry-run", action="store_true", help="print the plan and stop before anything is loaded")
 
 
 def show(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

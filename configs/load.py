@@ -9,7 +9,7 @@ import yaml
 from pydantic import ValidationError
 
 from configs.errors import UsageError, nearest
-from configs.schema import Base, Config, Device, Recipe, Study, Suite, Template
+from configs.schema import Base, Config, Device, Recipe, Sft, Study, Suite, Template
 
 ROOT = Path(__file__).parent
 C = TypeVar("C", bound=Config)
@@ -50,6 +50,11 @@ def load_template(name: str) -> Template:
 def load_recipe(name: str) -> Recipe:
     """The recipe of this name. Raises UsageError with the nearest names when there is none."""
     return _load("recipes", Recipe, name)
+
+
+def load_sft(name: str) -> Sft:
+    """The way to fine-tune of this name. Raises UsageError with the nearest names when there is none."""
+    return _load("sft", Sft, name)
 
 
 def load_suite(name: str) -> Suite:

@@ -125,6 +125,7 @@ class Base(Config):
     recipe: str
     suites: Annotated[list[str], Field(min_length=1)]
     train_suite: str
+    sft: str = "cold-start"
     licence: str
     gated: bool
     sources: Annotated[list[str], Field(min_length=1)]
@@ -200,6 +201,13 @@ class Recipe(Config):
     overlong_cache: int | None = None
     lora: dict[str, Any] | None = None
     grpo: dict[str, Any]
+    sources: Annotated[list[str], Field(min_length=1)]
+
+
+class Sft(Config):
+    """How worked replies are imitated, for the baselines: an `sft` block in TRL's own field names."""
+
+    sft: dict[str, Any]
     sources: Annotated[list[str], Field(min_length=1)]
 
 

@@ -20,7 +20,7 @@ from configs.errors import UsageError
 from evals.estimate import Estimate, mean_over_problems, paired_difference
 from evals.forecast import predictive_interval
 from evals.passk import pass_at_k, powers_of_two
-from evals.runs import Run, SavedAudit, Unfinished
+from evals.runs import Baseline, Run, SavedAudit, Unfinished, spent
 
 TAKE_OFF = 0.20
 TAKE_OFF_STEPS = 3
@@ -85,9 +85,13 @@ class Comparison:
     arms: tuple[Arm, ...]
     singles: tuple[Arm, ...]
     unfinished: tuple[Unfinished, ...]
+    baselines: tuple[Baseline, ...] = ()
+    """What RL must beat: in the table and the paragraph, not among the arms, which are forecast and take off."""
 
 
-def compare(runs: Sequence[Run], unfinished: Sequence[Unfinished] = ()) -> Comparison:
+def compare(
+    runs: Sequence[Run], unfinished: Sequence[Unfinished] = (), baselines: Sequence[Baseline] = ()
+) -> Comparison:
     """Measure every run and every arm. The runs must be comparable (`evals.runs.load_runs` sees to it)."""
     label = _labels(runs)
     grouped: dict[str, list[Run]] = {}
@@ -95,7 +99,12 @@ def compare(runs: Sequence[Run], unfinished: Sequence[Unfinished] = ()) -> Compa
         grouped.setdefault(label(run), []).append(run)
     singles = {run.folder: _arm(label(run), [run]) for run in runs}
     arms = (singles[group[0].folder] if len(group) == 1 else _arm(name, group) for name, group in grouped.items())
-    return Comparison(arms=tuple(arms), singles=tuple(singles.values()), unfinished=tuple(unfinished))
+    return Comparison(
+        arms=tuple(arms),
+        singles=tuple(singles.values()),
+        unfinished=tuple(unfinished),
+        baselines=tuple(baselines),
+    )
 
 
 def _labels(runs: Sequence[Run]) -> Callable[[Run], str]:
@@ -131,6 +140,34 @@ def _arm(label: str, runs: Sequence[Run]) -> Arm:
         steps=max((row.step for run in runs for row in run.heldout), default=0),
         seconds=tuple(run.manifest.seconds for run in runs),
     )
+
+
+def by_settings(baselines: Sequence[Baseline]) -> list[list[Baseline]]:
+    """Baselines that differ in nothing but the seed, together; in the order named."""
+    groups: dict[str, list[Baseline]] = {}
+    for one in baselines:
+        settings = {key: value for key, value in one.manifest.settings.items() if key not in ("seed", "origin")}
+        groups.setdefault(json.dumps([one.manifest.kind, one.manifest.base, settings], sort_keys=True), []).append(one)
+    return list(groups.values())
+
+
+def ended(group: Sequence[Baseline]) -> Estimate:
+    """Pass@1 where a baseline ended, averaged over its seeds."""
+    return mean_over_problems(_rates([one.end for one in group], 1))
+
+
+def ahead(arm: Arm, group: Sequence[Baseline]) -> tuple[Estimate, list[int]] | None:
+    """Pass@1 where RL ended less where the baseline did, paired by problem and by seed, and the seeds of both.
+
+    None where no seed is shared: a tiny base of another seed is another base.
+    """
+    baseline = {one.manifest.seed: one.end for one in group}
+    rl = {run.manifest.seed: run.end for run in arm.runs}
+    seeds = sorted(baseline.keys() & rl.keys())
+    if not seeds:
+        return None
+    before, after = (_rates([audits[seed] for seed in seeds], 1) for audits in (baseline, rl))
+    return paired_difference(before, after), seeds
 
 
 def _rates(audits: Sequence[SavedAudit], k: int) -> np.ndarray:
@@ -225,8 +262,8 @@ def _ranks(values: Sequence[float]) -> np.ndarray:
 
 
 def table(comparison: Comparison) -> list[dict[str, Any]]:
-    """One row per run: rates in [0, 1], gain paired by problem, seconds of wall time."""
-    return [_run_row(single) for single in comparison.singles]
+    """One row per run: rates in [0, 1], gain paired by problem, seconds of wall time. Baselines come last."""
+    return [*map(_run_row, comparison.singles), *map(_baseline_row, comparison.baselines)]
 
 
 def summary(comparison: Comparison) -> list[dict[str, Any]]:
@@ -235,9 +272,10 @@ def summary(comparison: Comparison) -> list[dict[str, Any]]:
 
 
 def _run_row(single: Arm) -> dict[str, Any]:
-    about, scored = single.runs[0].manifest, single.forecasts[0]
+    about, scored, budget = single.runs[0].manifest, single.forecasts[0], spent(single.runs[0].folder)
     return {
         "run": about.run,
+        "kind": about.kind,
         "base": about.base,
         "recipe": about.recipe,
         "seed": about.seed,
@@ -250,6 +288,26 @@ def _run_row(single: Arm) -> dict[str, Any]:
         "forecast_held": scored.held if scored else None,
         "take_off_step": single.take_offs[0],
         "steps": single.steps,
+        "sampled_tokens": budget and budget.sampled_tokens,
+        "training_tokens": budget and budget.training_tokens,
+        "seconds": about.seconds,
+    }
+
+
+def _baseline_row(one: Baseline) -> dict[str, Any]:
+    about = one.manifest
+    return {
+        "run": about.run,
+        "kind": about.kind,
+        "base": about.base,
+        "recipe": about.kind,
+        "seed": about.seed,
+        **_spread("pass_at_1_start", one.start.pass_at_k.read[1]),
+        **_spread("pass_at_1_end", one.end.pass_at_k.read[1]),
+        "problems": about.gain.n,
+        **_spread("gain", about.gain),
+        "sampled_tokens": about.budget.sampled_tokens,
+        "training_tokens": about.budget.training_tokens,
         "seconds": about.seconds,
     }
 
@@ -300,7 +358,7 @@ def _rounded(value: float) -> float:
 # --- writing ----------------------------------------------------------------------------------------------------------
 
 
-def claim(out: Path, runs: Sequence[Run]) -> None:
+def claim(out: Path, runs: Sequence[Run | Baseline]) -> None:
     """Take `out` for the comparison of exactly these runs; one that holds anything else of that kind is refused."""
     if out.is_file():
         raise UsageError(f"--out {out} is a file; name a folder")

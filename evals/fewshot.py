@@ -6,6 +6,7 @@ import random
 
 from configs.errors import UsageError
 from configs.schema import Reader, Template
+from rewards.grade import grade
 from rewards.suites import ProblemSet
 from rewards.types import Problem
 
@@ -36,7 +37,7 @@ def few_shot(template: Template, suite: ProblemSet, source: ProblemSet, *, shots
             "lower --shots or name a larger set with --shots-from"
         )
     drawn = random.Random(seed).sample(usable, shots)
-    examples = "".join(template.ask(each.question) + _worked(template, each) + BETWEEN for each in drawn)
+    examples = "".join(template.ask(each.question) + worked_reply(template, each) + BETWEEN for each in drawn)
     return template.model_copy(
         update={
             "name": f"{template.name}+{shots}shot",
@@ -46,8 +47,16 @@ def few_shot(template: Template, suite: ProblemSet, source: ProblemSet, *, shots
     )
 
 
-def _worked(template: Template, problem: Problem) -> str:
+def worked_reply(template: Template, problem: Problem) -> str:
+    """What a base should say to a problem: its solution, then its answer in the form the template reads.
+
+    A solution that gives the answer in that form already stays as it is. Starts with a space where the prompt doesn't
+    end in white space.
+    """
+    space = "" if template.prompt[-1].isspace() else " "
+    solution = (problem.solution or "").partition("####")[0].strip()
+    if solution and template.strict != "any" and grade(problem, solution, template, reading="strict").correct:
+        return space + solution
     answer = _FORMS[template.strict].format(answer=problem.answer)
     closing = "</think> " if template.thinking == "opened" else ""
-    solution = (problem.solution or "").partition("####")[0].strip()
-    return " " + "\n".join(part for part in (solution, closing + answer) if part)
+    return space + "\n".join(part for part in (solution, closing + answer) if part)

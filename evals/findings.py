@@ -7,7 +7,17 @@ from itertools import pairwise
 from operator import eq, lt
 from statistics import median
 
-from evals.compare import TAKE_OFF, TAKE_OFF_STEPS, Arm, Comparison, predictors, rank_correlation
+from evals.compare import (
+    TAKE_OFF,
+    TAKE_OFF_STEPS,
+    Arm,
+    Comparison,
+    ahead,
+    by_settings,
+    ended,
+    predictors,
+    rank_correlation,
+)
 from evals.estimate import Estimate
 
 
@@ -21,6 +31,7 @@ def findings(comparison: Comparison) -> str:
         *_separation(arms),
         *_gains(arms),
         *_forecast_record(comparison.singles),
+        *_baselines(comparison),
         _coverage(arms),
     ]
     return " ".join(clauses)
@@ -136,6 +147,31 @@ def _forecast_record(singles: Sequence[Arm]) -> list[str]:
         f"{len(scored) - len(missed)} of {_count(len(scored), 'run')}"
     )
     return [text + (f" (not in {_join(missed)})." if missed else ".")]
+
+
+def _baselines(comparison: Comparison) -> list[str]:
+    """Where each baseline ended and what it took, and how far RL from the same base and seeds ended from there."""
+    told = []
+    for group in by_settings(comparison.baselines):
+        about = group[0].manifest
+        seeds = f"{_count(len(group), 'seed')}, " if len(group) > 1 else ""
+        tokens = [
+            f"{sum(getattr(one.manifest.budget, name) for one in group) / len(group):,.0f} tokens {what}"
+            for name, what in (("sampled_tokens", "sampled"), ("training_tokens", "trained on"))
+        ]
+        clause = f"{about.kind} from {about.base} ({seeds}{_join(tokens)}) ended at {_percent(ended(group))}"
+        for arm in (arm for arm in comparison.arms if arm.runs[0].manifest.base == about.base):
+            if lead := ahead(arm, group):
+                clause += f", {arm.label} by GRPO {_lead(*lead, of=arm.seeds)}"
+        told.append(clause)
+    return [f"Without RL, {'; '.join(told)}."] if told else []
+
+
+def _lead(gap: Estimate, seeds: Sequence[int], *, of: int) -> str:
+    side = "above" if gap.value >= 0 else "below"
+    sure = "" if gap.low > 0 or gap.high < 0 else ", which cannot be told from zero"
+    shared = f" over {_count(len(seeds), 'shared seed')}" if of > 1 else ""
+    return f"{100 * abs(gap.value):.1f} points {side} it{shared} [{100 * gap.low:+.1f}, {100 * gap.high:+.1f}]{sure}"
 
 
 def _coverage(arms: Sequence[Arm]) -> str:

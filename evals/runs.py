@@ -18,6 +18,10 @@ from pydantic import TypeAdapter, ValidationError
 from configs.errors import UsageError
 from configs.schema import Reading
 from evals.estimate import Estimate
+from evals.rollouts import RolloutStore
+
+BASELINES = ("few-shot", "vote", "sft", "rejection")
+"""Kinds of runs that stand beside RL in a comparison."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +127,36 @@ class GrpoManifest(Manifest):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """Tokens a method used, audits aside: of completions drawn, and those the optimizer read, prompts included."""
+
+    sampled_tokens: int
+    training_tokens: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BaselineManifest(Manifest):
+    """What RL is held against; `kind` says what was done instead of it (`scripts/baseline.py` makes them)."""
+
+    base: str
+    seed: int
+    seconds: float
+    budget: Budget
+    gain: Estimate
+    settings: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Baseline:
+    """A finished baseline. The end of a vote is one elected answer a problem, that of few-shot has another template."""
+
+    folder: Path
+    manifest: BaselineManifest
+    start: SavedAudit
+    end: SavedAudit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
     """A finished GRPO run: its audits before and after on held-out problems, and before on training problems."""
 
@@ -179,6 +213,44 @@ def load_runs(folders: Sequence[Path]) -> tuple[list[Run], list[Unfinished]]:
         raise UsageError(f"no finished run to compare: {listed or 'no run given'}")
     check_comparable(runs)
     return runs, unfinished
+
+
+def load_baselines(folders: Sequence[Path], beside: Run) -> tuple[list[Baseline], list[Unfinished]]:
+    """Finished baselines that were measured as `beside` was, of any base, and those left out because they are not finished.
+
+    Raises UsageError for one that was measured otherwise, naming the field.
+    """
+    loaded, unfinished = [], []
+    for folder in folders:
+        about = load_manifest(folder)
+        if about.status != "finished":
+            unfinished.append(Unfinished(name=about.run, status=about.status))
+            continue
+        one = Baseline(
+            folder=folder,
+            manifest=_read(BaselineManifest, folder / "manifest.json"),
+            start=_read(SavedAudit, folder / "audit-start.json"),
+            end=_read(SavedAudit, folder / "audit-end.json"),
+        )
+        protocol, name = _protocol(beside.start), beside.manifest.run
+        _refuse_differences(protocol, name, _protocol(one.start), one.manifest.run)
+        if one.manifest.kind == "few-shot":  # the examples are its template
+            del protocol["template"]
+        _refuse_differences(protocol, name, _protocol(one.end), f"{one.manifest.run} (end)")
+        loaded.append(one)
+    return loaded, unfinished
+
+
+def spent(folder: Path) -> Budget | None:
+    """What a GRPO run used, from its kept training rollouts; None where none are kept."""
+    kept = RolloutStore(folder / "rollouts" / "train").batches(["prompt_tokens", "completion_tokens"])
+    sums = np.array([[np.sum(batch[name].to_numpy()) for name in batch.column_names] for batch in kept])
+    if not sums.size:
+        return None
+    prompt, completion = (int(one) for one in sums.sum(axis=0))
+    settings = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["settings"]
+    times = int(settings["recipe"]["grpo"].get("num_iterations", 1))
+    return Budget(sampled_tokens=completion, training_tokens=times * (prompt + completion))
 
 
 def load_audit(folder: Path) -> SavedAudit:

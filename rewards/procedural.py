@@ -21,6 +21,30 @@ def in_test_split(a: int, b: int) -> bool:
     return hashlib.sha256(pair.encode()).digest()[0] % HELD_OUT == 0
 
 
+def worked(a: int, b: int) -> str:
+    """The column sums of two numbers of as many digits as their sum, carry included, units first; then the answer in a box.
+
+    >>> worked(347, 285)
+    '12,13,06 \\\\boxed{632}'
+    """
+    columns, carry = [], 0
+    for place in range(len(str(a))):
+        column = a // 10**place % 10 + b // 10**place % 10 + carry
+        columns.append(f"{column:02d}")
+        carry = column // 10
+    return f"{','.join(columns)} \\boxed{{{a + b}}}"
+
+
+def solution(question: str) -> str:
+    """The worked solution of a question that `sums` made.
+
+    >>> solution("12+35=?")
+    '07,04 \\\\boxed{47}'
+    """
+    a, b = question.removesuffix("=?").split("+")
+    return worked(int(a), int(b))
+
+
 def sums(
     split: Literal["train", "test"], size: int, seed: int, *, digits: Sequence[int] = (3,)
 ) -> list[tuple[str, str, str]]:

@@ -13,7 +13,7 @@ from configs.errors import UsageError
 from configs.fingerprint import fingerprint
 from configs.load import load_suite
 from configs.schema import GymSuite, HubSuite, Suite
-from rewards.procedural import sums
+from rewards.procedural import solution, sums
 from rewards.types import Problem
 from rewards.verify import FORMS, accepts_itself
 
@@ -62,6 +62,15 @@ def load_problems(suite: str) -> ProblemSet:
 def is_at_hand(suite: str) -> bool:
     """Whether the problems of a suite need no hub: a file, or made here."""
     return suite.endswith(".jsonl") or load_suite(suite).hub is None
+
+
+def check_held_out(suite: ProblemSet, train: ProblemSet) -> None:
+    """Raises UsageError where a question that measures is also trained on."""
+    if overlap := {one.question for one in suite.problems} & {one.question for one in train.problems}:
+        raise UsageError(
+            f"{len(overlap)} problems of {suite.name} are also in {train.name}; what is measured must be held out: "
+            "choose another --suite or --eval-suite"
+        )
 
 
 def read_rows(path: Path, fields: Iterable[str]) -> Iterable[tuple[int, dict[str, Any]]]:
@@ -116,7 +125,14 @@ def _from_config(suite: Suite) -> Iterable[Problem]:
         rows = sums(made.split, made.size, made.seed, digits=made.digits)
         for index, (question, answer, level) in enumerate(rows):
             name = f"{suite.name}/{made.split}/{index}"
-            yield Problem(id=name, question=question, answer=answer, level=level, source=made.generator)
+            yield Problem(
+                id=name,
+                question=question,
+                answer=answer,
+                level=level,
+                source=made.generator,
+                solution=solution(question),
+            )
     if gym := suite.reasoning_gym:
         for index, (question, answer) in enumerate(_gym_rows(suite.name, gym)):
             yield Problem(

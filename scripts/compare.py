@@ -12,24 +12,33 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from configs.cli import run
+from configs.errors import UsageError
 
 if TYPE_CHECKING:
     from evals.compare import Comparison
+    from evals.estimate import Estimate
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folder of a finished training run")
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folder of a finished GRPO run or baseline")
     parser.add_argument("--out", required=True, type=Path, help="folder for tables, figures and findings.txt")
     args = parser.parse_args()
 
     from evals.compare import claim, compare, write_tables
     from evals.findings import findings
-    from evals.runs import load_runs
+    from evals.runs import BASELINES, load_baselines, load_manifest, load_runs
 
-    runs, unfinished = load_runs(args.runs)
-    claim(args.out, runs)
-    comparison = compare(runs, unfinished)
+    beside = [folder for folder in args.runs if load_manifest(folder).kind in BASELINES]
+    trained = [folder for folder in args.runs if folder not in beside]
+    if not trained:
+        raise UsageError(
+            "these are baselines only, and there is nothing to hold them against; add the folder of a GRPO run"
+        )
+    runs, unfinished = load_runs(trained)
+    baselines, left_out = load_baselines(beside, runs[0])
+    claim(args.out, [*runs, *baselines])
+    comparison = compare(runs, [*unfinished, *left_out], baselines)
     paths = write_tables(comparison, args.out)
 
     from evals.figures import draw
@@ -47,6 +56,9 @@ def show(comparison: Comparison, paths: Sequence[Path], paragraph: str) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    def told(gain: Estimate) -> str:
+        return f"{100 * gain.value:+.1f} [{100 * gain.low:+.1f}, {100 * gain.high:+.1f}]"
+
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = 120
@@ -55,19 +67,24 @@ def show(comparison: Comparison, paths: Sequence[Path], paragraph: str) -> None:
     for title in ("pass@1, %", "after", "gain [95%]", "take-off", "informative:\nforecast", "at step 1", "seconds"):
         table.add_column(title, justify="right", no_wrap=True)
     for single in comparison.singles:
-        forecast, gain = single.forecasts[0], single.gain
+        forecast = single.forecasts[0]
         expected = f"{forecast.low:.0%} to {forecast.high:.0%}" if forecast else "-"
         observed = f"{forecast.observed:.0%} {'held' if forecast.held else 'missed'}" if forecast else "-"
         table.add_row(
             single.runs[0].manifest.run,
             f"{100 * single.before[1].value:.2f}",
             f"{100 * single.after[1].value:.1f}",
-            f"{100 * gain.value:+.1f} [{100 * gain.low:+.1f}, {100 * gain.high:+.1f}]",
+            told(single.gain),
             "never" if single.take_offs[0] is None else f"step {single.take_offs[0]}",
             expected,
             observed,
             f"{single.seconds[0]:.0f}",
         )
+    for one in comparison.baselines:
+        start, end = (audit.pass_at_k.read[1].value for audit in (one.start, one.end))
+        about = one.manifest
+        name, seconds = f"{about.run} ({about.kind})", f"{about.seconds:.0f}"
+        table.add_row(name, f"{100 * start:.2f}", f"{100 * end:.1f}", told(about.gain), "-", "-", "-", seconds)
     console.print(table)
     for each in comparison.unfinished:
         console.print(f"left out: {each.name} is {each.status}")

@@ -6,28 +6,14 @@ import argparse
 import sys
 from pathlib import Path
 
-from configs.cli import run, show
+from configs.cli import run, show, training_arguments
 from configs.errors import UsageError
 
 
 def main() -> None:
     """Parse, plan, check; with --dry-run print the plan and stop; else train and say what to run next."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--base", required=True, help="name of configs/bases, hub id, model folder or .gguf file")
-    parser.add_argument("--recipe", help="name of configs/recipes (default: the base's own)")
-    parser.add_argument(
-        "--suite", help="problems to train on: name of configs/suites or .jsonl (default: the base's own)"
-    )
-    parser.add_argument("--eval-suite", help="held-out problems to measure on (default: the base's first suite)")
-    parser.add_argument("--template", help="name of configs/templates (default: the base's own)")
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        dest="settings",
-        help="change one field of the recipe, such as grpo.learning_rate=2e-6; may be repeated",
-    )
+    training_arguments(parser, out="runs/grpo/BASE-RECIPE-sSEED")
     parser.add_argument(
         "--control",
         choices=("random", "format", "inverted"),
@@ -40,32 +26,18 @@ def main() -> None:
     parser.add_argument(
         "--budget-hours", type=float, help="end training at the first step that reaches this wall time, over resumes"
     )
-    parser.add_argument(
-        "--seed", type=int, default=0, help="of training, sampling and a tiny base's pretraining (default 0)"
-    )
-    parser.add_argument("--out", type=Path, help="run folder (default runs/grpo/BASE-RECIPE-sSEED)")
-    parser.add_argument("--resume", action="store_true", help="go on from the last whole checkpoint in --out")
-    parser.add_argument("--dry-run", action="store_true", help="print the plan and stop before anything is loaded")
     args = parser.parse_args()
 
-    from baselines.bases import find_base
-    from configs.load import load_recipe, load_template
-    from configs.overrides import LORA, apply_overrides, as_control
+    from baselines.asked import look_up
+    from configs.overrides import as_control
     from evals.manifest import claim
-    from rewards.suites import is_at_hand, load_problems
+    from rewards.suites import check_held_out, is_at_hand, load_problems
     from rl.plan import Plan, processes, rank
     from rl.preflight import preflight, refuse
 
-    base = find_base(args.base, seed=args.seed)
-    recipe = load_recipe(base.default("recipe", args.recipe))
-    if args.lora:
-        recipe = recipe.model_copy(update={"lora": LORA})
-    recipe = apply_overrides(recipe, args.settings)
-    if args.control:
-        recipe = as_control(recipe, args.control)
-    template = load_template(base.default("template", args.template))
-    train_name = base.default("train_suite", args.suite)
-    eval_name = args.eval_suite or (base.known.suite if base.known else train_name)
+    asked = look_up(args, lora=args.lora)
+    base = asked.base
+    recipe = as_control(asked.recipe, args.control) if args.control else asked.recipe
     plan = Plan(
         base=base.name,
         origin=base.origin,
@@ -74,9 +46,9 @@ def main() -> None:
         parameters=base.known.parameters if base.known else None,
         context_length=base.known.context_length if base.known else None,
         recipe=recipe,
-        template=template,
-        suite=eval_name,
-        train_suite=train_name,
+        template=asked.template,
+        suite=asked.suite,
+        train_suite=asked.train_suite,
         seed=args.seed,
         out=args.out or Path("runs/grpo") / f"{base.name}-{recipe.name}-s{args.seed}",
         processes=processes(),
@@ -87,7 +59,7 @@ def main() -> None:
     root = Path(__file__).parents[1]
     if args.dry_run:
         show(f"{plan.base}: nothing was loaded", ("what", "plan"), plan.rows())
-        known = [load_problems(name) for name in dict.fromkeys((train_name, eval_name)) if is_at_hand(name)]
+        known = [load_problems(name) for name in dict.fromkeys((asked.train_suite, asked.suite)) if is_at_hand(name)]
         checks = preflight(plan, known, root=root)
         show("before the start", ("looked at", "", "found"), [(one.what, one.verdict, one.found) for one in checks])
         refuse(checks)
@@ -101,12 +73,9 @@ def main() -> None:
             )
     if rank() == 0:  # the first of several processes owns the folder
         claim(plan.out, plan.settings(), resume=args.resume)
-    train_suite, suite = load_problems(train_name), load_problems(eval_name)
-    overlap = {one.question for one in suite.problems} & {one.question for one in train_suite.problems}
-    if overlap and eval_name != train_name:
-        raise UsageError(
-            f"{len(overlap)} problems of {eval_name} are also in {train_name}; what is measured must be held out"
-        )
+    train_suite, suite = load_problems(asked.train_suite), load_problems(asked.suite)
+    if asked.suite != asked.train_suite:
+        check_held_out(suite, train_suite)
 
     if rank() == 0:
         checks = preflight(plan, [train_suite, suite], root=root)

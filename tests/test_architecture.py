@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from configs import load
-from configs.overrides import check_grpo
+from configs.overrides import check_fields
 
 ROOT = Path(__file__).parents[1]
 MAY_IMPORT = {
@@ -23,6 +23,7 @@ MAY_IMPORT = {
     "rl": {"evals", "rewards", "configs"},
     "scripts": {"rl", "baselines", "evals", "rewards", "configs"},
 }
+SFT = ROOT / "baselines" / "sft.py"
 MODULES = sorted(path for folder in MAY_IMPORT for path in (ROOT / folder).rglob("*.py"))
 
 
@@ -48,11 +49,11 @@ def test_imports_point_downwards_only() -> None:
     assert wrong == []
 
 
-def test_only_rl_imports_trl_and_rewards_import_no_torch() -> None:
+def test_only_rl_and_sft_import_trl_and_rewards_import_no_torch() -> None:
     heavy = {"torch", "transformers", "trl", "vllm", "peft"}
     for path in MODULES:
         folder = path.relative_to(ROOT).parts[0]
-        assert folder == "rl" or "trl" not in imported(path), path
+        assert folder == "rl" or path == SFT or "trl" not in imported(path), path
         assert folder not in {"configs", "rewards"} or not heavy & imported(path), path
 
 
@@ -65,7 +66,7 @@ def test_only_rl_imports_trl_and_rewards_import_no_torch() -> None:
             for path in MODULES
             if path.parent.name in {"configs", "rewards"} and path.stem not in {"__init__", "worker"}
         ],
-        ["rl.plan", "baselines.bases", "evals.manifest"],
+        ["rl.plan", "baselines.asked", "baselines.bases", "baselines.bench", "baselines.kinds", "evals.manifest"],
         ["evals.cost", "evals.spending", "evals.claims"],
         ["baselines.published", "baselines.published_figure"],
         ["evals.study", "evals.jobs", "evals.launchers", "evals.grid"],
@@ -88,20 +89,23 @@ def test_every_yaml_loads_and_every_name_it_refers_to_exists() -> None:
     for name in load.names("suites"):
         load.load_suite(name)
     for name in load.names("recipes"):
-        check_grpo(load.load_recipe(name).grpo)
+        check_fields("grpo", load.load_recipe(name).grpo)
+    for name in load.names("sft"):
+        check_fields("sft", load.load_sft(name).sft)
     for name in load.names("devices"):
         load.load_device(name)
     for name in load.names("bases"):
         base = load.load_base(name)
         assert base.template in load.names("templates"), name
         assert base.recipe in load.names("recipes"), name
+        assert base.sft in load.names("sft"), name
         assert {*base.suites, base.train_suite} <= set(load.names("suites")), name
         assert base.train_suite not in base.suites, name
     for name in load.names("studies"):
         study = load.load_study(name)
         assert set(study.recipes) <= set(load.names("recipes")), name
         assert set(study.bases) <= set(load.names("bases")), name
-    for folder in ("bases", "recipes", "suites", "templates", "studies", "devices"):
+    for folder in ("bases", "recipes", "suites", "templates", "studies", "devices", "sft"):
         assert load.names(folder), folder
         strays = [path.name for path in (ROOT / "configs" / folder).iterdir() if path.suffix != ".yaml"]
         assert strays == [], folder

@@ -36,6 +36,7 @@ def test_worked_sums_are_what_a_pencil_gives() -> None:
     assert worked(100, 100) == r"00,00,02 \boxed{200}"
     assert worked(499, 500) == r"09,09,09 \boxed{999}"  # no carry anywhere
     assert worked(199, 801 - 2) == r"18,19,09 \boxed{998}"  # a carry everywhere
+    assert worked(47, 38) == r"15,08 \boxed{85}"  # as many columns as digits
     assert worked(450, 450) == r"00,10,09 \boxed{900}"
 
 

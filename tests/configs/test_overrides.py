@@ -8,7 +8,7 @@ import pytest
 
 from configs.errors import UsageError
 from configs.load import load_recipe, load_suite, names
-from configs.overrides import LORA, apply_overrides, as_control, check_grpo, grpo_fields
+from configs.overrides import LORA, apply_overrides, as_control, check_fields, trl_fields
 from configs.schema import Recipe
 
 
@@ -102,9 +102,9 @@ def test_known_fields_are_those_of_the_installed_trl() -> None:
 
     from trl import GRPOConfig
 
-    assert {field.name for field in fields(GRPOConfig) if field.init} <= grpo_fields().keys()
+    assert {field.name for field in fields(GRPOConfig) if field.init} <= trl_fields("grpo").keys()
     with pytest.raises(UsageError, match="num_generations"):
-        check_grpo({"num_generation": 4})
+        check_fields("grpo", {"num_generation": 4})
 
 
 def test_a_name_that_is_not_there_is_answered_with_the_nearest() -> None:

@@ -12,10 +12,12 @@ from scipy.stats import spearmanr
 from synthetic import BLANK, LATENT, SILENT, TINY, WORKED, Changes, Fate, write_run
 
 from configs.errors import UsageError
-from evals.compare import claim, compare, rank_correlation, summary, table, write_tables
+from evals.compare import ahead, by_settings, claim, compare, rank_correlation, summary, table, write_tables
+from evals.estimate import mean_over_problems
 from evals.figures import draw
 from evals.findings import findings
-from evals.runs import load_audit, load_run, load_runs
+from evals.rollouts import RolloutStore
+from evals.runs import load_audit, load_baselines, load_run, load_runs, spent
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "compare.py"
 
@@ -307,3 +309,96 @@ def test_comparing_needs_no_torch():
     heavy = ("torch", "transformers", "trl", "datasets", "vllm")
     code = f"import sys, evals.findings, evals.figures, evals.runs; sys.exit(any(m in sys.modules for m in {heavy}))"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def write_baseline(root, kind, fate, seed=0, *, changes=None, settings=None):
+    """A baseline of the fate's base: it ends where the fate does."""
+    folder = write_run(root / kind, fate, seed, changes=changes)
+    audits = [json.loads((folder / f"audit-{name}.json").read_text()) for name in ("start", "end")]
+    start, end = (mean_over_problems(np.array([p["correct"] / 64 for p in audit["problems"]])) for audit in audits)
+    for name in ("audit-signal.json", "metrics.jsonl"):
+        (folder / name).unlink()
+    gain = {"value": end.value - start.value, "low": 0.1, "high": 0.9, "n": end.n}
+    budget = {"sampled_tokens": 1000, "training_tokens": 2000, "loss_tokens": 900}
+    about = {"run": f"{kind}-{seed}", "kind": kind, "recipe": kind, "gain": gain, "budget": budget}
+    rewrite(folder / "manifest.json", **about, settings={"seed": seed, **(settings or {})})
+    return folder
+
+
+HALF = Fate(base="tiny-latent", start=0.0, end=0.5)
+
+
+def test_baselines_stand_beside_rl_with_their_kind_and_tokens_and_not_among_its_arms(tmp_path):
+    runs, _ = load_runs([write_run(tmp_path, LATENT)])
+    baselines, left_out = load_baselines([write_baseline(tmp_path, "sft", HALF)], runs[0])
+    assert left_out == []
+    laid = compare(runs, (), baselines)
+    assert [arm.label for arm in laid.arms] == ["tiny-latent"]
+    rows = table(laid)
+    assert [row["kind"] for row in rows] == ["grpo", "sft"]
+    assert (rows[1]["sampled_tokens"], rows[1]["training_tokens"]) == (1000, 2000)
+    assert rows[1]["pass_at_1_end"] == pytest.approx(baselines[0].end.correct.mean() / 64, abs=1e-6)
+    lead = (runs[0].end.correct.mean() - baselines[0].end.correct.mean()) / 64
+    text = findings(laid)
+    budget, final = "1,000 tokens sampled and 2,000 tokens trained on", 100 * baselines[0].end.pass_at_k.read[1].value
+    assert f"Without RL, sft from tiny-latent ({budget}) ended at {final:.1f}%" in text
+    assert f"tiny-latent by GRPO {100 * lead:.1f} points above it" in text
+
+
+def test_a_baseline_is_held_against_rl_of_its_own_seeds_and_only_what_differs_by_seed_is_averaged(tmp_path):
+    runs, _ = load_runs([write_run(tmp_path, LATENT, seed) for seed in (0, 1, 2)])
+    folders = [write_baseline(tmp_path, "sft", HALF, seed) for seed in (1, 2, 3)]
+    folders.append(write_baseline(tmp_path / "more", "sft", HALF, 1, settings={"examples": 5}))
+    baselines, _ = load_baselines(folders, runs[0])
+    assert [len(group) for group in by_settings(baselines)] == [3, 1]
+    (arm,) = compare(runs, (), baselines).arms
+    gap, seeds = ahead(arm, baselines[:3])
+    assert seeds == [1, 2]
+    rl, other = ([one.end.correct.mean() / 64 for one in ends] for ends in (runs[1:], baselines[:2]))
+    assert gap.value == pytest.approx(np.mean(rl) - np.mean(other))
+    assert ahead(arm, baselines[2:3]) is None
+
+
+def test_a_baseline_measured_otherwise_is_refused_but_for_the_examples_of_few_shot(tmp_path):
+    runs, _ = load_runs([write_run(tmp_path, LATENT)])
+    other = write_baseline(tmp_path, "sft", HALF, changes=Changes(audit={"template": "r1"}))
+    with pytest.raises(UsageError, match=r"differ in template \('qa' and 'r1'\)"):
+        load_baselines([other], runs[0])
+    for kind, allowed in (("few-shot", True), ("rejection", False)):
+        folder = write_baseline(tmp_path, kind, HALF)
+        rewrite(folder / "audit-end.json", template="qa+4shot")
+        if allowed:
+            assert load_baselines([folder], runs[0])[0][0].end.template == "qa+4shot"
+        else:
+            with pytest.raises(UsageError, match="differ in template"):
+                load_baselines([folder], runs[0])
+
+
+def test_unfinished_baselines_are_left_out_by_name_and_baselines_alone_are_refused(tmp_path):
+    rl, good, failed = (
+        write_run(tmp_path, LATENT),
+        *(write_baseline(tmp_path, kind, HALF) for kind in ("sft", "rejection")),
+    )
+    rewrite(failed / "manifest.json", status="failed")
+
+    def typed(*folders):
+        command = [sys.executable, str(SCRIPT), *map(str, folders), "--out", str(tmp_path / "out")]
+        return subprocess.run(command, capture_output=True, text=True, timeout=120)
+
+    done = typed(good, rl, failed)
+    assert done.returncode == 0, done.stderr
+    assert "sft-0 (sft)" in done.stdout
+    assert "left out: rejection-0 is failed" in done.stdout
+    assert "add the folder of a GRPO run" in typed(good).stderr
+
+
+def test_tokens_of_a_run_are_those_of_its_kept_training_rollouts_times_the_iterations(tmp_path):
+    folder = write_run(tmp_path, LATENT)
+    assert spent(folder) is None
+    rows = [{"problem_id": "a", "prompt_tokens": 5, "completion_tokens": n, "step": 1} for n in (3, 4)]
+    store = RolloutStore(folder / "rollouts" / "train")
+    store.append(rows)
+    store.append(rows[:1])
+    rewrite(folder / "manifest.json", settings={"recipe": {"grpo": {"num_iterations": 2}}})
+    budget = spent(folder)
+    assert (budget.sampled_tokens, budget.training_tokens) == (3 + 4 + 3, 2 * (3 + 4 + 3 + 3 * 5))
