@@ -35,5 +35,5 @@ class Verdict:
     correct: bool
     status: Status
     reason: str
-    """Why: equal, different, not_in_form; or what kept an answer from being read. docs/verifier.md lists them."""
+    """Why: equal, different, not_in_form; or what kept an answer from being read. rewards/README.md lists them."""
     milliseconds: float
