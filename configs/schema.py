@@ -254,12 +254,16 @@ class ProceduralSuite(BaseModel):
 
 
 class GymSuite(BaseModel):
-    """Problems of a reasoning-gym task (Stojanovski et al. 2025, arXiv 2505.24760) with its options; no question twice."""
+    """Problems of a reasoning-gym task (Stojanovski et al. 2025, arXiv 2505.24760) with its options; no question twice.
+
+    The first `skip` different questions are left to another suite of the same task, options and seed, to be held out.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     task: str
     options: dict[str, Any] = {}
     size: Annotated[int, Field(gt=0)]
+    skip: Annotated[int, Field(ge=0)] = 0
     seed: Annotated[int, Field(ge=0)]
     level: str | None = None
 

@@ -165,7 +165,8 @@ def _gym_rows(name: str, gym: GymSuite) -> Iterable[tuple[str, str]]:
     import reasoning_gym
 
     try:
-        rows = reasoning_gym.create_dataset(gym.task, size=8 * gym.size, seed=gym.seed, **gym.options)
+        wanted = gym.skip + gym.size
+        rows = reasoning_gym.create_dataset(gym.task, size=8 * wanted, seed=gym.seed, **gym.options)
     except (ValueError, TypeError, AssertionError) as error:  # its ways to refuse a task, an option or a value
         raise UsageError(
             f"suite {name}: reasoning-gym refuses {gym.task}: {error}; correct the suite's YAML"
@@ -174,8 +175,9 @@ def _gym_rows(name: str, gym: GymSuite) -> Iterable[tuple[str, str]]:
     for row in rows:
         if row["question"] not in seen:
             seen.add(row["question"])
-            yield row["question"], str(row["answer"])
-            if len(seen) == gym.size:
+            if len(seen) > gym.skip:
+                yield row["question"], str(row["answer"])
+            if len(seen) == wanted:
                 return
     raise UsageError(f"suite {name}: {gym.task} has only {len(seen)} different questions; lower size from {gym.size}")
 

@@ -8,7 +8,7 @@ import pytest
 from configs.errors import UsageError
 from configs.load import load_suite, names
 from rewards.procedural import asked_sums, in_test_split, sums
-from rewards.suites import load_problems
+from rewards.suites import _gym_rows, check_held_out, load_problems
 
 
 def operands(question):
@@ -68,6 +68,15 @@ def test_no_twin_of_a_held_out_sum_is_trained_on_or_shown():
 
     assert len(pairs("asked-sums-1")) == 27
     assert len(pairs("asked-sums-1") | pairs("asked-sums-1-train")) == 55
+
+
+def test_what_a_suite_skips_is_what_the_other_asks():
+    asked, trained = load_problems("chain-sum"), load_problems("chain-sum-train")
+    check_held_out(asked, trained)
+    gym = load_suite("chain-sum").reasoning_gym
+    both = gym.model_copy(update={"size": len(asked.problems) + len(trained.problems)})
+    stream = [question for question, _ in _gym_rows("both", both)]
+    assert stream == [one.question for one in (*asked.problems, *trained.problems)]
 
 
 def test_sums_are_the_same_on_every_machine():
