@@ -29,6 +29,7 @@ def prepare(model: Any) -> None:
             "engine: vllm needs vLLM, which is not installed; type: make setup-vllm, or --set engine=transformers"
         )
     os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")  # TRL reaches into the engine, so it must be in here
+    os.environ.setdefault("MASTER_PORT", "0")  # TRL then finds a free one; accelerate would name 29500 to every run
     if torch.cuda.is_available():
         return
     os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -34,6 +36,16 @@ SETTINGS = {
 LORA = {"lora": '{"r": 8, "lora_alpha": 64, "target_modules": "all-linear"}', "grpo.learning_rate": 1e-1}
 
 
+@contextmanager
+def port_of_another_run() -> Iterator[None]:
+    """The port that accelerate names on a CPU is taken, as by a run beside this one."""
+    with socket.socket() as taken:
+        with suppress(OSError):  # by somebody else, just as well
+            taken.bind(("localhost", 29500))
+            taken.listen()
+        yield
+
+
 @pytest.mark.parametrize(("tied", "lora"), [(True, False), (False, False), (True, True)])
 def test_after_every_sync_vllm_has_the_weights_of_the_trainer(
     tied: bool, lora: bool, script: Callable[..., Any], tmp_path: Path
@@ -46,7 +58,8 @@ def test_after_every_sync_vllm_has_the_weights_of_the_trainer(
     settings = SETTINGS | (LORA if lora else {})
     flags = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
     places = ["--suite", "sums-train", "--eval-suite", "sums", "--template", "qa", "--recipe", "tiny"]
-    done = script("grpo", "--base", tmp_path / "base", *places, "--out", tmp_path / "run", *flags)
+    with port_of_another_run():
+        done = script("grpo", "--base", tmp_path / "base", *places, "--out", tmp_path / "run", *flags)
     assert done.returncode == 0, done.stderr[-3000:]
     steps = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert len(steps) == 3
