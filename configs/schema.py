@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections import Counter
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
-Reader = Literal["boxed", "answer-tag", "answer-line", "any"]
+Reader = Literal["boxed", "answer-tag", "answer-line", "first-number", "any"]
 Reading = Literal["strict", "lenient"]
 RewardName = Literal["correctness", "format", "random", "inverted"]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -45,6 +45,16 @@ class TinyCorpus(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
     knowledge: Share
     worked: Share
+
+
+class Package(BaseModel):
+    """Weights that come inside a package of the Python index: one GGUF file, told by its sha256."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    package: str
+    version: str
+    file: Annotated[str, Field(pattern=r"\.gguf$")]
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class Latent(BaseModel):
@@ -107,11 +117,12 @@ class Base(Config):
     """A model before RL: where it is, what is publicly known of its pretraining, and how it is asked.
 
     `parameters` and `active_parameters` are counts, `pretraining_tokens` is a count of tokens,
-    `context_length` is in tokens. `corpus` is set for the tiny bases that `scripts/pretrain.py` makes,
-    `hub_id` for all others.
+    `context_length` is in tokens. `corpus` is set for the tiny bases that `scripts/pretrain.py` makes, `package` for
+    those that `scripts/fetch.py` gets from the package index, `hub_id` for all others.
     """
 
     hub_id: str | None = None
+    package: Package | None = None
     revision: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")] | None = None
     corpus: TinyCorpus | None = None
     parameters: Annotated[float, Field(gt=0)]
@@ -137,8 +148,8 @@ class Base(Config):
 
     @model_validator(mode="after")
     def _has_one_origin(self) -> Base:
-        if (self.hub_id is None) == (self.corpus is None):
-            raise ValueError("a base has either a hub_id or a tiny corpus")
+        if sum(origin is not None for origin in (self.hub_id, self.package, self.corpus)) != 1:
+            raise ValueError("a base has one of a hub_id, a package and a tiny corpus")
         if self.active_parameters > self.parameters:
             raise ValueError("active_parameters exceed parameters")
         return self
@@ -226,21 +237,33 @@ class ProceduralSuite(BaseModel):
     """A generated problem set: same generator, split, size and seed, same problems on every machine."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    generator: Literal["sums"]
+    generator: Literal["sums", "asked-sums"]
     split: Literal["train", "test"]
     size: Annotated[int, Field(gt=0)]
     seed: Annotated[int, Field(ge=0)]
-    digits: Annotated[list[Annotated[int, Field(gt=1, lt=7)]], Field(min_length=1)] = [3]
-    """Of each number; as many problems of one as of another."""
+    digits: Annotated[list[Annotated[int, Field(gt=0, lt=7)]], Field(min_length=1)] = [3]
+    """Of each number; as many problems of one as of another. sums takes 2 or more, asked-sums takes one entry, 1 or 2."""
+
+    @model_validator(mode="after")
+    def _can_be_made(self) -> ProceduralSuite:
+        if self.generator == "sums" and min(self.digits) < 2:
+            raise ValueError("sums has numbers of 2 digits or more; use asked-sums for one digit")
+        if self.generator == "asked-sums" and (len(self.digits) > 1 or self.digits[0] > 2):
+            raise ValueError("asked-sums has one number of digits, 1 or 2")
+        return self
 
 
 class GymSuite(BaseModel):
-    """Problems of a reasoning-gym task (Stojanovski et al. 2025, arXiv 2505.24760) with its options; no question twice."""
+    """Problems of a reasoning-gym task (Stojanovski et al. 2025, arXiv 2505.24760) with its options; no question twice.
+
+    The first `skip` different questions are left to another suite of the same task, options and seed, to be held out.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     task: str
     options: dict[str, Any] = {}
     size: Annotated[int, Field(gt=0)]
+    skip: Annotated[int, Field(ge=0)] = 0
     seed: Annotated[int, Field(ge=0)]
     level: str | None = None
 
@@ -266,7 +289,8 @@ class Suite(Config):
 class AuditGrid(BaseModel):
     """Every base of a study asked every suite under every template. `limit` is in problems, `max_tokens` per completion.
 
-    What is null is left to scripts/audit.py. `seed` is of sampling, and of a tiny base's pretraining.
+    What is null is left to scripts/audit.py. `shots` is one number of worked examples or several, each measured. With
+    `trained`, the models of the study's own runs are measured too. `seed` is of sampling, and of a tiny base's pretraining.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -276,8 +300,14 @@ class AuditGrid(BaseModel):
     limit: Annotated[int, Field(gt=0)] | None = None
     max_tokens: Annotated[int, Field(gt=0)] | None = None
     engine: Literal["transformers", "vllm"] | None = None
-    shots: Annotated[int, Field(ge=0)] = 0
+    shots: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1), Distinct] = [0]
+    trained: bool = False
     seed: Annotated[int, Field(ge=0)] = 0
+
+    @field_validator("shots", mode="before")
+    @classmethod
+    def _one_number_is_a_list_of_one(cls, given: Any) -> Any:
+        return [given] if isinstance(given, int) else given
 
 
 class Slurm(BaseModel):
@@ -320,6 +350,8 @@ class Study(Config):
     def _does_something(self) -> Study:
         if not self.recipes and not self.audits:
             raise ValueError("a study has recipes (to train), audits (to measure), or both")
+        if self.audits and self.audits.trained and not self.recipes:
+            raise ValueError("audits of trained models go with recipes, which train them")
         if self.controls and not self.recipes:
             raise ValueError("controls are of training runs, so they go with recipes")
         return self

@@ -17,6 +17,7 @@ _FORMS: dict[Reader, str] = {
     "boxed": r"The answer is \boxed{{{answer}}}.",
     "answer-tag": "<answer> {answer} </answer>",
     "answer-line": "Answer: {answer}",
+    "first-number": "{answer}",
     "any": r"The answer is \boxed{{{answer}}}.",
 }
 
@@ -55,6 +56,8 @@ def worked_reply(template: Template, problem: Problem) -> str:
     """
     space = "" if template.prompt[-1].isspace() else " "
     solution = (problem.solution or "").partition("####")[0].strip()
+    if template.strict == "first-number":  # working would be read at its first number
+        solution = ""
     if solution and template.strict != "any" and grade(problem, solution, template, reading="strict").correct:
         return space + solution
     answer = _FORMS[template.strict].format(answer=problem.answer)

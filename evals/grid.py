@@ -22,19 +22,22 @@ def grid(cells: Sequence[Cell]) -> dict[str, Any]:
     """study.json: a row for every finished audit, and the best template of each base, by mean pass@1 over suites.
 
     Only templates measured on every suite of the study can be a base's best. `behind_best` is paired by problem, with
-    the best template of that base on that suite, and like it not corrected for the choice.
+    the best on that suite of all that was asked of that base and of models trained from it, and like it not corrected
+    for the choice.
     """
     audits = {cell: json.loads((cell.folder / "audit.json").read_text(encoding="utf-8")) for cell in _finished(cells)}
     rows = []
-    for base, suite in dict.fromkeys((cell.base, cell.suite) for cell in audits):
-        here = {cell.template: audit for cell, audit in audits.items() if (cell.base, cell.suite) == (base, suite)}
-        for template, facts in sweep(here)["templates"].items():
-            counts = [one["samples"] for one in here[template]["problems"]]
+    for origin, suite in dict.fromkeys((cell.origin, cell.suite) for cell in audits):
+        here = [cell for cell in audits if (cell.origin, cell.suite) == (origin, suite)]
+        facts_of = sweep({f"{cell.base} {cell.template}": audits[cell] for cell in here})["templates"]
+        for cell in here:
+            facts = facts_of[f"{cell.base} {cell.template}"]
+            counts = [one["samples"] for one in audits[cell]["problems"]]
             rows.append(
                 {
-                    "base": base,
+                    "base": cell.base,
                     "suite": suite,
-                    "template": template,
+                    "template": cell.template,
                     "pass_at_1": facts["read"],
                     "lenient": facts["lenient"],
                     "behind_best": facts["behind_best"],

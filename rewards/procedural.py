@@ -17,8 +17,12 @@ def in_test_split(a: int, b: int) -> bool:
 
     A corpus that a model is pretrained on must leave these pairs out too.
     """
-    pair = f"{min(a, b)}+{max(a, b)}"
-    return hashlib.sha256(pair.encode()).digest()[0] % HELD_OUT == 0
+    return _digest(a, b)[0] % HELD_OUT == 0
+
+
+def _digest(a: int, b: int) -> bytes:
+    """Of the unordered pair."""
+    return hashlib.sha256(f"{min(a, b)}+{max(a, b)}".encode()).digest()
 
 
 def worked(a: int, b: int) -> str:
@@ -66,6 +70,26 @@ def sums(
     if len(digits) > 1:
         rng.shuffle(drawn)
     return drawn
+
+
+def asked_sums(split: Literal["train", "test"], size: int, seed: int, *, digits: int) -> list[tuple[str, str, str]]:
+    """`size` different questions "What is 8 + 5?" with their answers and numbers of digits: any numbers of so many digits.
+
+    Half of the unordered pairs are held out, as there are only 55 of one digit; each is asked in one order.
+    Raises UsageError when the split holds fewer than `size` pairs.
+
+    >>> asked_sums("train", 1, seed=0, digits=1)
+    [('What is 6 + 7?', '13', '1')]
+    """
+    rng = random.Random(seed)
+    numbers = range(10 ** (digits - 1) if digits > 1 else 0, 10**digits)
+    shuffled = sorted(((a, b) for a in numbers for b in numbers if a <= b), key=lambda pair: _digest(*pair))
+    half = len(shuffled) // 2
+    pairs = shuffled[:half] if split == "test" else shuffled[half:]
+    if size > len(pairs):
+        raise UsageError(f"asked-sums has {len(pairs)} pairs in its {split} split; size: {size} is more than that")
+    drawn = [rng.sample(pair, 2) for pair in rng.sample(pairs, size)]
+    return [(f"What is {a} + {b}?", str(a + b), str(digits)) for a, b in drawn]
 
 
 def _pairs(digits: int, split: str, wanted: int, rng: random.Random) -> list[tuple[int, int]]:

@@ -197,9 +197,16 @@ def anywhere(text: str) -> str | None:
     return stated(text) or last_number(text)
 
 
+def first_number(text: str) -> str | None:
+    """The first number of a text, with its sign, thousands and fraction bar."""
+    found = _NUMBER.search(text)
+    return found[0].rstrip(",") if found else None
+
+
 READERS: dict[Reader, Callable[[str], str | None]] = {
     "boxed": boxed,
     "answer-tag": answer_tag,
     "answer-line": answer_line,
+    "first-number": first_number,
     "any": anywhere,
 }

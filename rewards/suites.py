@@ -13,7 +13,7 @@ from configs.errors import UsageError
 from configs.fingerprint import fingerprint
 from configs.load import load_suite
 from configs.schema import GymSuite, HubSuite, Suite
-from rewards.procedural import solution, sums
+from rewards.procedural import asked_sums, solution, sums
 from rewards.types import Problem
 from rewards.verify import FORMS, accepts_itself
 
@@ -122,7 +122,12 @@ def _from_file(path: Path) -> Iterable[Problem]:
 
 def _from_config(suite: Suite) -> Iterable[Problem]:
     if made := suite.procedural:
-        rows = sums(made.split, made.size, made.seed, digits=made.digits)
+        asked = made.generator == "asked-sums"
+        rows = (
+            asked_sums(made.split, made.size, made.seed, digits=made.digits[0])
+            if asked
+            else sums(made.split, made.size, made.seed, digits=made.digits)
+        )
         for index, (question, answer, level) in enumerate(rows):
             name = f"{suite.name}/{made.split}/{index}"
             yield Problem(
@@ -131,7 +136,7 @@ def _from_config(suite: Suite) -> Iterable[Problem]:
                 answer=answer,
                 level=level,
                 source=made.generator,
-                solution=solution(question),
+                solution=None if asked else solution(question),
             )
     if gym := suite.reasoning_gym:
         for index, (question, answer) in enumerate(_gym_rows(suite.name, gym)):
@@ -160,7 +165,8 @@ def _gym_rows(name: str, gym: GymSuite) -> Iterable[tuple[str, str]]:
     import reasoning_gym
 
     try:
-        rows = reasoning_gym.create_dataset(gym.task, size=8 * gym.size, seed=gym.seed, **gym.options)
+        wanted = gym.skip + gym.size
+        rows = reasoning_gym.create_dataset(gym.task, size=8 * wanted, seed=gym.seed, **gym.options)
     except (ValueError, TypeError, AssertionError) as error:  # its ways to refuse a task, an option or a value
         raise UsageError(
             f"suite {name}: reasoning-gym refuses {gym.task}: {error}; correct the suite's YAML"
@@ -169,8 +175,9 @@ def _gym_rows(name: str, gym: GymSuite) -> Iterable[tuple[str, str]]:
     for row in rows:
         if row["question"] not in seen:
             seen.add(row["question"])
-            yield row["question"], str(row["answer"])
-            if len(seen) == gym.size:
+            if len(seen) > gym.skip:
+                yield row["question"], str(row["answer"])
+            if len(seen) == wanted:
                 return
     raise UsageError(f"suite {name}: {gym.task} has only {len(seen)} different questions; lower size from {gym.size}")
 

@@ -8,6 +8,7 @@ otherwise lower by itself. On a GPU nothing here changes anything.
 from __future__ import annotations
 
 import os
+import socket
 from functools import partial
 from importlib.util import find_spec
 from typing import Any
@@ -29,6 +30,7 @@ def prepare(model: Any) -> None:
             "engine: vllm needs vLLM, which is not installed; type: make setup-vllm, or --set engine=transformers"
         )
     os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")  # TRL reaches into the engine, so it must be in here
+    os.environ.setdefault("MASTER_PORT", str(_free_port()))
     if torch.cuda.is_available():
         return
     os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
@@ -42,6 +44,13 @@ def prepare(model: Any) -> None:
     dtype = str(model.dtype).removeprefix("torch.")
     built = getattr(vllm_generation.LLM, "func", vllm_generation.LLM)  # a second run in one process wraps once
     vllm_generation.LLM = partial(built, dtype=dtype, enforce_eager=True)  # type: ignore[misc]
+
+
+def _free_port() -> int:
+    """A port that the system gives: TRL takes 29500 wherever that is free yet, and two runs that start together collide."""
+    with socket.socket() as probe:
+        probe.bind(("", 0))
+        return probe.getsockname()[1]
 
 
 class DriftGuard(TrainerCallback):

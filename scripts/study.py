@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 REPORT_EVERY = 15.0
+MAKING = {"pretrain": "pretraining", "fetch": "fetching"}
+"""Kinds of jobs that make a base, and what their time is called."""
 
 
 def main() -> None:
@@ -54,6 +56,7 @@ def main() -> None:
     )
     args = parser.parse_args()
 
+    from baselines.bases import made_folder
     from configs.load import load_study
     from evals.study import Planner, refuse_other_settings
 
@@ -66,7 +69,7 @@ def main() -> None:
     out = args.out or Path("runs") / study.name
     seeds = args.seeds or list(study.seeds)
     gpus = asks.gpus if args.launcher == "slurm" else 0
-    planner = Planner(out=out, scripts=HERE, tiny_folder=_tiny_folder, gpus=gpus)
+    planner = Planner(out=out, scripts=HERE, made_folder=made_folder, gpus=gpus)
     jobs = planner.plan(study, seeds)
     for job in jobs:
         refuse_other_settings(job)
@@ -80,7 +83,7 @@ def main() -> None:
         print(f"failed: {each.job.name}: {each.failure}; see {each.job.log}", file=sys.stderr)
     compared = time.perf_counter()
     if study.audits:
-        _tabulate(planner, study)
+        _tabulate(planner, study, seeds)
     code = _compare(planner, study, seeds)
     split = _split(ended)
     split["report"] = time.perf_counter() - compared
@@ -109,16 +112,6 @@ def _slurm(study: Study, args: argparse.Namespace) -> Slurm:
         first = error.errors()[0]
         flag = str(first["loc"][0]).replace("_", "-")
         raise UsageError(f"--{flag}: {first['msg']}, got {first['input']!r}") from error
-
-
-def _tiny_folder(base: str, seed: int) -> Path:
-    from baselines.bases import TINY_ROOT
-    from baselines.tiny import TinySpec
-    from configs.load import load_base
-
-    corpus = load_base(base).corpus
-    assert corpus is not None
-    return TinySpec(name=base, corpus=corpus, seed=seed).folder(TINY_ROOT)
 
 
 def _list(study: Study, jobs: Sequence[Job], out: Path) -> None:
@@ -228,14 +221,16 @@ def _compare(planner: Planner, study: Study, seeds: Sequence[int]) -> int:
     return subprocess.run([sys.executable, str(HERE / "compare.py"), *finished, "--out", str(out)]).returncode
 
 
-def _tabulate(planner: Planner, study: Study) -> None:
+def _tabulate(planner: Planner, study: Study, seeds: Sequence[int]) -> None:
     """All audits in one table, printed and written."""
+    from evals.elicited import elicited, told
     from evals.grid import COLUMNS, grid, grid_table, verdict, write_grid
 
-    found = grid(planner.cells(study))
+    cells = planner.cells(study, seeds)
+    found = grid(cells)
     paths = write_grid(found, planner.out)
     show(study.question, COLUMNS, grid_table(found))
-    print("\n".join(filter(None, [verdict(found), " ".join(map(str, paths))])))
+    print("\n".join(filter(None, [verdict(found), *told(elicited(cells)), " ".join(map(str, paths))])))
 
 
 def _split(ended: Sequence[Ended]) -> dict[str, float]:
@@ -243,14 +238,14 @@ def _split(ended: Sequence[Ended]) -> dict[str, float]:
     split: dict[str, float] = {}
     for each in ended:
         kind, busy = each.job.name.split()[0], 0.0
-        if kind != "pretrain":
+        if kind not in MAKING:
             for folder in each.job.makes:
                 path = folder / "manifest.json"
                 parts = json.loads(path.read_text(encoding="utf-8")).get("split", {}) if path.is_file() else {}
                 for phase, seconds in parts.items():
                     split[phase] = split.get(phase, 0.0) + seconds
                     busy += seconds
-        rest = "pretraining" if kind == "pretrain" else "imports and loading"
+        rest = MAKING.get(kind, "imports and loading")
         split[rest] = split.get(rest, 0.0) + max(0.0, each.seconds - busy)
     return split
 

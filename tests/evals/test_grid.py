@@ -15,6 +15,7 @@ import yaml
 from configs import load
 from configs.errors import UsageError
 from configs.schema import AuditGrid, Study
+from evals.elicited import elicited, told
 from evals.grid import grid, grid_table, verdict, write_grid
 from evals.jobs import Job
 from evals.study import Cell, Planner, refuse_other_settings
@@ -23,7 +24,7 @@ Script = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def planner(out: Path, gpus: int = 0) -> Planner:
-    return Planner(out=out, scripts=Path("scripts"), tiny_folder=lambda base, seed: out / f"{base}-{seed}", gpus=gpus)
+    return Planner(out=out, scripts=Path("scripts"), made_folder=lambda base, seed: out / f"{base}-{seed}", gpus=gpus)
 
 
 def study(**fields: Any) -> Study:
@@ -116,6 +117,10 @@ def test_a_study_that_was_edited_does_not_take_old_numbers_for_new_ones(tmp_path
         ({"controls": ["randm"]}, "'random', 'format' or 'inverted'"),
         ({"recipe": "tiny"}, "recipe or recipes, not both"),
         ({"slurm": {"gpu": 8}}, "slurm.gpu"),
+        (
+            {"recipes": [], "audits": {"suites": ["sums"], "templates": ["qa"], "trained": True}},
+            "audits of trained models go with recipes",
+        ),
     ],
 )
 def test_a_wrong_study_file_is_refused_when_it_is_read(change: dict[str, Any], message: str, tmp_path: Path) -> None:
@@ -152,7 +157,7 @@ def test_the_best_template_is_best_over_all_suites_and_only_where_all_were_measu
         ("c", "y", "one"): [0, 0],
     }
     cells = [
-        Cell(base=base, suite=suite, template=template, folder=tmp_path / base / suite / template)
+        Cell(base=base, origin=base, suite=suite, template=template, shots=0, folder=tmp_path / base / suite / template)
         for base in "bc"
         for suite in "xy"
         for template in ("one", "two", "three")
@@ -178,6 +183,53 @@ def test_the_best_template_is_best_over_all_suites_and_only_where_all_were_measu
     rows = list(csv.DictReader(write_grid(found, tmp_path)[1].open()))
     assert [float(row["pass_at_1"]) for row in rows[:1]] == [3 / 8]
     assert json.loads((tmp_path / "study.json").read_text()) == found
+
+
+REAL = load.load_study("real")
+
+
+def test_the_real_study_fetches_trains_two_arms_and_measures_all_three_models_with_and_without_examples(
+    tmp_path: Path,
+) -> None:
+    fetch, *rest = planner(tmp_path).plan(REAL, [0, 1])
+    assert fetch.command[-2:] == ("--base", "smollm2-135m-instruct")
+    training = [job for job in rest if job.name.startswith("grpo")]
+    audits = [job for job in rest if job.name.startswith("audit")]
+    assert len(training) == 2 * 2  # reward and control, two seeds
+    assert len(audits) == (1 + 4) * 2 * 2  # the base and four models, two suites, none and two examples
+    assert len({job.name for job in rest}) == len(rest)
+    assert {job.needs for job in training} == {(fetch.name,)}
+    for job in audits:
+        (need,) = job.needs
+        asked = job.command[job.command.index("--base") + 1]
+        assert need == fetch.name if asked == "smollm2-135m-instruct" else asked.endswith("/model")
+        if asked.endswith("/model"):
+            (trainer,) = (one for one in training if one.name == need)
+            assert Path(asked).parent == trainer.makes[0]
+            assert ("--shots" in job.command) == ("--shots-from" in job.command)
+    assert {cell.origin for cell in planner(tmp_path).cells(REAL, [0, 1])} == {"smollm2-135m-instruct"}
+
+
+def test_what_examples_show_is_told_apart_from_what_training_adds(tmp_path: Path) -> None:
+    cells = planner(tmp_path).cells(REAL, [0])
+    right = {  # of 4 samples, three problems each
+        ("smollm2-135m-instruct", "qa-number"): [0, 1, 2],
+        ("smollm2-135m-instruct", "qa-number+2shot"): [2, 2, 2],
+        ("smollm2-135m-instruct-s0", "qa-number"): [4, 4, 3],
+    }
+    for cell in cells:
+        if cell.suite == "asked-sums-1" and (counts := right.get((cell.base, cell.template))):
+            finish(cell.folder, "", audit_of(counts))
+    (one,) = elicited(cells)
+    assert (one.model, one.suite, one.shots) == ("smollm2-135m-instruct-s0", "asked-sums-1", 2)
+    twelfths = [round(12 * each.value, 9) for each in (one.gain, one.by_examples, one.beyond_examples)]
+    assert twelfths == [8, 3, 5]
+    (sentence,) = told([one])
+    assert "25.0% before training, 91.7% after (+66.7 points" in sentence
+    assert "shown 2 worked examples, has 50.0% (+25.0 points" in sentence
+    behind = {(row["base"], row["template"]): row["behind_best"] for row in grid(cells)["rows"]}
+    assert behind["smollm2-135m-instruct-s0", "qa-number"] is None
+    assert behind["smollm2-135m-instruct", "qa-number+2shot"]["value"] == pytest.approx(5 / 12)
 
 
 def test_the_script_audits_lists_and_does_nothing_twice(short_base: Path, script: Script, tmp_path: Path) -> None:

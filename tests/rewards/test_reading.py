@@ -35,6 +35,22 @@ def test_the_last_balanced_box_is_read(text, content):
     assert boxed(text) == content
 
 
+@pytest.mark.parametrize(
+    ("text", "strict", "lenient"),
+    [
+        (" 13", "13", "13"),
+        (" 13\n\nQuestion: What is 2 + 2?\nAnswer: 4", "13", "13"),
+        (" 5 + 8 = 13", "5", "13"),  # the question said again is not an answer
+        (" It is -1,300.5.", "-1,300.5", "-1,300.5"),
+        (" I do not know", None, None),
+        ("\n13", None, None),  # one line is the contract
+    ],
+)
+def test_a_bare_number_is_the_first_of_the_line(text, strict, lenient):
+    template = load_template("qa-number")
+    assert (read(text, template, "strict"), read(text, template, "lenient")) == (strict, lenient)
+
+
 def wrapped_or_joined(inner):
     return inner.map(lambda text: "{" + text + "}") | st.tuples(inner, inner).map("".join)
 
@@ -159,6 +175,7 @@ def test_a_megabyte_of_anything_is_read_in_linear_time(unit):
 
 def test_every_template_reads_what_it_asks_for():
     good = {"boxed": r"\boxed{8}", "answer-tag": "</think><answer>8</answer>", "answer-line": "\nAnswer: 8", "any": "8"}
+    good["first-number"] = "8"
     assert names("templates")
     for name in names("templates"):
         template = load_template(name)

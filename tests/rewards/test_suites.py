@@ -1,13 +1,14 @@
 """Problem sets: what is in them, what is refused and in which words."""
 
 import json
+import re
 
 import pytest
 
 from configs.errors import UsageError
 from configs.load import load_suite, names
-from rewards.procedural import in_test_split, sums
-from rewards.suites import load_problems
+from rewards.procedural import asked_sums, in_test_split, sums
+from rewards.suites import _gym_rows, check_held_out, load_problems
 
 
 def operands(question):
@@ -37,6 +38,45 @@ def test_no_pair_stands_on_both_sides_in_either_order():
 def test_the_held_out_share_is_one_in_eight():
     held = [in_test_split(a, b) for a in range(100, 500) for b in range(a, 1000 - a)]
     assert abs(sum(held) / len(held) - 1 / 8) < 5 * (7 / 64 / len(held)) ** 0.5
+
+
+def asked_pairs(split, size, digits):
+    rows = asked_sums(split, size, seed=0, digits=digits)
+    pairs = [
+        tuple(map(int, question.removeprefix("What is ").removesuffix("?").split(" + "))) for question, _, _ in rows
+    ]
+    assert [str(a + b) for a, b in pairs] == [answer for _, answer, _ in rows]
+    return pairs
+
+
+def test_asked_sums_split_all_pairs_in_two_halves_with_their_swapped_twins():
+    for digits, low, high in ((1, 0, 9), (2, 10, 99)):
+        everything = {frozenset((a, b)) for a in range(low, high + 1) for b in range(low, high + 1)}
+        test, train = (asked_pairs(split, len(everything) // 2, digits) for split in ("test", "train"))
+        held, seen = {frozenset(pair) for pair in test}, {frozenset(pair) for pair in train}
+        assert not held & seen
+        assert len(held) == len(test)
+        assert len(seen) == len(train)
+        assert len(everything - held - seen) == len(everything) % 2
+    with pytest.raises(UsageError, match="27 pairs in its test split"):
+        asked_sums("test", 28, seed=0, digits=1)
+
+
+def test_no_twin_of_a_held_out_sum_is_trained_on_or_shown():
+    def pairs(suite):
+        return {frozenset(re.findall(r"\d+", one.question)) for one in load_problems(suite).problems}
+
+    assert len(pairs("asked-sums-1")) == 27
+    assert len(pairs("asked-sums-1") | pairs("asked-sums-1-train")) == 55
+
+
+def test_what_a_suite_skips_is_what_the_other_asks():
+    asked, trained = load_problems("chain-sum"), load_problems("chain-sum-train")
+    check_held_out(asked, trained)
+    gym = load_suite("chain-sum").reasoning_gym
+    both = gym.model_copy(update={"size": len(asked.problems) + len(trained.problems)})
+    stream = [question for question, _ in _gym_rows("both", both)]
+    assert stream == [one.question for one in (*asked.problems, *trained.problems)]
 
 
 def test_sums_are_the_same_on_every_machine():

@@ -14,7 +14,7 @@ from transformers import LlamaForCausalLM
 
 from baselines.tiny import architecture, tokenizer
 from configs.errors import UsageError
-from rl.colocate import DriftGuard
+from rl.colocate import DriftGuard, _free_port
 
 SETTINGS = {
     "engine": "vllm",
@@ -63,3 +63,7 @@ def test_a_sampler_that_drifts_stops_the_run_and_says_why() -> None:
     for drift in (0.2, float("nan")):
         with pytest.raises(UsageError, match="at step 7 the sampler's log-probabilities differ"):
             guard.on_log(None, state, None, {"sampling/sampling_logp_difference/mean": drift})
+
+
+def test_runs_that_start_together_do_not_meet_at_one_port() -> None:
+    assert len({_free_port() for _ in range(20)}) > 10  # TRL's own choice is 29500 twenty times
