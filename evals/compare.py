@@ -193,7 +193,12 @@ def _mean(estimates: Sequence[Estimate]) -> Estimate:
 
 
 def _score_forecast(run: Run) -> Forecast | None:
-    """None when the audit drew fewer samples than a group has, or step 1 was not logged."""
+    """None when the audit drew fewer samples than a group has, or step 1 was not logged, and for a control.
+
+    The audit's forecast is of groups paid for right answers, which a control does not pay.
+    """
+    if run.manifest.control_of:
+        return None
     expected = run.signal.forecast.get(run.manifest.group_size)
     silent = next((row["frac_reward_zero_std"] for row in run.metrics if row.get("step") == 1), None)
     if expected is None or silent is None:

@@ -57,7 +57,8 @@ def show(comparison: Comparison, paths: Sequence[Path], paragraph: str) -> None:
     from rich.table import Table
 
     def told(gain: Estimate) -> str:
-        return f"{100 * gain.value:+.1f} [{100 * gain.low:+.1f}, {100 * gain.high:+.1f}]"
+        noise = " noise?" if gain.low <= 0 <= gain.high else ""
+        return f"{100 * gain.value:+.1f} [{100 * gain.low:+.1f}, {100 * gain.high:+.1f}]{noise}"
 
     console = Console(highlight=False)
     if not console.is_terminal:
@@ -86,6 +87,9 @@ def show(comparison: Comparison, paths: Sequence[Path], paragraph: str) -> None:
         name, seconds = f"{about.run} ({about.kind})", f"{about.seconds:.0f}"
         table.add_row(name, f"{100 * start:.2f}", f"{100 * end:.1f}", told(about.gain), "-", "-", "-", seconds)
     console.print(table)
+    gains = [single.gain for single in comparison.singles] + [one.manifest.gain for one in comparison.baselines]
+    if any(gain.low <= 0 <= gain.high for gain in gains):
+        console.print("noise?: the interval holds 0; a rerun on other problems could show no gain, or a loss")
     for each in comparison.unfinished:
         console.print(f"left out: {each.name} is {each.status}")
     for path in paths:
