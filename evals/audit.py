@@ -86,30 +86,42 @@ def run_audit(engine: Engine, spec: AuditSpec, store: RolloutStore, *, progress:
 
     Raises NoRoomError, before anything is drawn, when no prompt fits the context.
     """
+    draw_share(engine, spec, store, progress=progress)
+    return summarise(spec, store)
+
+
+def draw_share(
+    engine: Engine, spec: AuditSpec, store: RolloutStore, *, progress: bool = True, place: int = 0, of: int = 1
+) -> None:
+    """Draw, grade and keep what `store` lacks of every `of`-th problem, from the one at `place` on: one process's share.
+
+    Raises NoRoomError as `run_audit` does.
+    """
     by_id = {problem.id: problem for problem in spec.suite.problems}
     prompts = {problem.id: spec.template.ask(problem.question) for problem in spec.suite.problems}
     done = {(row["problem_id"], row["sample"]) for row in store.rows(["problem_id", "sample"])}
+    mine = list(prompts)[place::of]
+    wanted = [(id, sample) for id in mine for sample in range(spec.samples)]
     requests = [
-        Request(problem_id=id, sample=sample, prompt=prompt)
-        for id, prompt in prompts.items()
-        for sample in range(spec.samples)
-        if (id, sample) not in done
+        Request(problem_id=id, sample=sample, prompt=prompts[id]) for id, sample in wanted if (id, sample) not in done
     ]
-    total = len(done) + len(requests)
+    total = len(wanted)
     label = f"{spec.base} step {spec.step} on {spec.suite.name}"
     began, tokens = time.perf_counter(), 0
-    with tqdm(total=total, initial=len(done), desc=label, unit="sample", disable=not progress, mininterval=1) as bar:
+    with tqdm(
+        total=total, initial=total - len(requests), desc=label, unit="sample", disable=not progress, mininterval=1
+    ) as bar:
         for rollouts in engine.stream(requests, spec.sampling):
             if len(rollouts) == total and all(one.finish == "context" for one in rollouts):
                 raise NoRoomError(
                     f"no prompt leaves room for {spec.sampling.max_tokens} tokens in the context: the shortest has "
                     f"{min(one.prompt_tokens for one in rollouts)}; lower --max-tokens or choose a shorter --template"
                 )
-            store.append([graded_row(one, by_id[one.problem_id], spec.template, spec.reading) for one in rollouts])
+            graded = [graded_row(one, by_id[one.problem_id], spec.template, spec.reading) for one in rollouts]
+            store.append(graded, writer=place)
             tokens += sum(one.completion_tokens for one in rollouts)
             bar.set_postfix_str(f"{tokens / (time.perf_counter() - began):.0f} tokens/s")
             bar.update(len(rollouts))
-    return summarise(spec, store)
 
 
 def summarise(spec: AuditSpec, store: RolloutStore) -> dict[str, Any]:

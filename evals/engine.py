@@ -124,9 +124,21 @@ class TransformersEngine:
             for request, prompt, one, text in zip(requests, prompts, drawn, texts, strict=True)
         ]
 
-    @torch.no_grad()
     def draw(self, prompts: Sequence[list[int]], identities: Sequence[str], sampling: Sampling) -> list[Drawn]:
-        """Draw one completion for each tokenized prompt. Rows that end leave the batch."""
+        """Draw one completion for each tokenized prompt. Rows that end leave the batch.
+
+        A model that is being trained is as in use meanwhile: without dropout, and with a cache, which checkpointing of
+        activations would take away.
+        """
+        training = self.model.training
+        self.model.eval()
+        try:
+            return self._draw(prompts, identities, sampling)
+        finally:
+            self.model.train(training)
+
+    @torch.no_grad()
+    def _draw(self, prompts: Sequence[list[int]], identities: Sequence[str], sampling: Sampling) -> list[Drawn]:
         device = self.model.device
         width = max(map(len, prompts))
         rows = len(prompts)

@@ -63,10 +63,10 @@ class RolloutStore:
         unfinished.replace(final)
         return final
 
-    def append(self, rows: Sequence[Mapping[str, Any]]) -> Path:
-        """Write the next part of a numbered series."""
+    def append(self, rows: Sequence[Mapping[str, Any]], *, writer: int = 0) -> Path:
+        """Write the next part of a numbered series. Processes that write into one folder have a number each."""
         taken = [int(path.stem.split("-")[1]) for path in self.folder.glob("part-*.*")]
-        return self.write(f"{max(taken, default=-1) + 1:06d}", rows)
+        return self.write(f"{max(taken, default=-1) + 1:06d}" + (f"-{writer}" if writer else ""), rows)
 
     def rows(self, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
         """All kept rows, part by part, so that memory stays flat."""

@@ -22,7 +22,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 
 from configs.errors import UsageError
 from evals.models import BaseText
@@ -38,6 +38,10 @@ ON_CPU = {
     "VLLM_CPU_KVCACHE_SPACE": "2",  # GiB
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # the model in the engine's own process: starts in half the time
 }
+
+
+UNCUT = {"enable_chunked_prefill": False}
+"""On a CPU: vLLM 0.31 rewinds the generator of a prompt that is read in pieces, which CPU generators cannot."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,8 +114,8 @@ class VllmEngines:
             "generation_config": "vllm",  # nothing of the model's own taste in sampling
             "tensor_parallel_size": self.places[0].tensor_parallel,
         }
-        if on_cpu:  # vLLM 0.31 rewinds the generator of a prompt that is read in pieces, which CPU generators cannot
-            self.settings |= {"enable_chunked_prefill": False, "max_num_batched_tokens": max(4096, room)}
+        if on_cpu:
+            self.settings |= {**UNCUT, "max_num_batched_tokens": max(4096, room)}
         self._processes: list[Any] = []
         self._asks: list[Connection] = []  # one way each: closing an ask ends its process, whatever is being read
         self._answers: list[Connection] = []
@@ -194,10 +198,25 @@ def _receive(process: Any, answer: Connection) -> list[Drawn] | None:
         ) from error
 
 
-class VllmEngine:
-    """Draws with the processes of `engines` and ends completions at these stop strings, as the transformers engine does."""
+class Drawing(Protocol):
+    """vLLM wherever it runs: in processes of its own, or inside the one that trains."""
 
-    def __init__(self, engines: VllmEngines, stop_strings: Sequence[str]) -> None:
+    text: BaseText
+
+    @property
+    def places(self) -> Sequence[Any]:
+        """As many as there are engines to share the work."""
+        ...
+
+    def draw(self, shares: Sequence[list[Job]], params: dict[str, Any]) -> Iterator[list[Drawn]]:
+        """Draw each engine's share; parts come as they are ready, of any engine."""
+        ...
+
+
+class VllmEngine:
+    """Draws with `engines` and ends completions at these stop strings, as the transformers engine does."""
+
+    def __init__(self, engines: Drawing, stop_strings: Sequence[str]) -> None:
         self.engines = engines
         self.stop_strings = list(stop_strings)
 

@@ -7,16 +7,21 @@ otherwise lower by itself. On a GPU nothing here changes anything.
 
 from __future__ import annotations
 
+import math
 import os
 import socket
-from functools import partial
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 from typing import Any
 
 import torch
 from transformers import TrainerCallback
+from trl import GRPOTrainer
 
 from configs.errors import UsageError
+from evals.models import BaseText
+from evals.vllm_engine import UNCUT, Drawn, Job, draw
 
 DRIFT = 0.1
 """Largest mean difference between the log-probabilities of sampler and trainer: 1e-6 in float32, a few hundredths in
@@ -40,10 +45,15 @@ def prepare(model: Any) -> None:
     def unpacked(layer: torch.nn.Module, remove_weight: bool) -> None:
         layer.cpu_linear = torch.nn.functional.linear  # type: ignore[assignment, arg-type]  # pyright: ignore
 
+    from vllm import LLM
+
+    def on_cpu(**settings: Any) -> Any:
+        room = settings.get("max_model_len") or model.config.max_position_embeddings
+        own = {"dtype": str(model.dtype).removeprefix("torch."), "enforce_eager": True, **UNCUT}
+        return LLM(**{**settings, **own, "max_num_batched_tokens": max(room, settings["max_num_batched_tokens"])})
+
     utils.dispatch_cpu_unquantized_gemm = unpacked  # type: ignore[assignment]
-    dtype = str(model.dtype).removeprefix("torch.")
-    built = getattr(vllm_generation.LLM, "func", vllm_generation.LLM)  # a second run in one process wraps once
-    vllm_generation.LLM = partial(built, dtype=dtype, enforce_eager=True)  # type: ignore[misc]
+    vllm_generation.LLM = on_cpu  # type: ignore[misc, assignment]
 
 
 def _free_port() -> int:
@@ -51,6 +61,31 @@ def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("", 0))
         return probe.getsockname()[1]
+
+
+class Inside:
+    """TRL's vLLM of this process as something to audit with: what training draws with is what is measured.
+
+    All processes audit at once, a share each.
+    """
+
+    places = (None,)
+
+    def __init__(self, trainer: GRPOTrainer, text: BaseText) -> None:
+        """`text` is of the base; its context becomes the length that this vLLM was built for."""
+        self.vllm = trainer.vllm_generation
+        self.text = replace(text, context=self.vllm.llm.llm_engine.model_config.max_model_len)
+
+    def renew(self) -> None:
+        """Give vLLM the trainer's weights. All processes must call this together."""
+        self.vllm.sync_weights()
+
+    def draw(self, shares: Sequence[list[Job]], params: dict[str, Any]) -> Iterator[list[Drawn]]:
+        """See `Drawing`. TRL has vLLM tell log-probabilities as they are drawn by: at another temperature than 1 or
+        within a nucleus they are not the base's own, and NaN here."""
+        own = params["temperature"] == 1 and params["top_p"] == 1
+        for part in draw(self.vllm.llm, shares[0], params, ended=lambda: False):
+            yield part if own else [replace(one, logprob=math.nan) for one in part]
 
 
 class DriftGuard(TrainerCallback):

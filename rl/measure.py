@@ -4,25 +4,42 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
-from evals.audit import AuditSpec, run_audit
-from evals.engine import TransformersEngine
+from accelerate import PartialState
+
+from evals.audit import AuditSpec, draw_share, summarise
 from evals.manifest import write_json
 from evals.rollouts import RolloutStore
+from evals.sampling import Engine
 from rewards.suites import ProblemSet
-from rl.plan import Plan
+from rl.plan import Plan, rank
 from rl.record import Clock, append_jsonl, read_jsonl
 from rl.rollouts import training_sampling
 
 
 class Measures:
-    """The audits of one run. One that lies there finished is not done again; a cut one goes on."""
+    """The audits of one run. One that lies there finished is not done again; a cut one goes on.
+
+    All processes must call these together: each draws a share, or the first one all where `shared` is false; the first
+    one sums up. They need one file system.
+    """
 
     def __init__(
-        self, plan: Plan, engine: TransformersEngine, suite: ProblemSet, train_suite: ProblemSet, clock: Clock
+        self,
+        plan: Plan,
+        engine: Engine,
+        suite: ProblemSet,
+        train_suite: ProblemSet,
+        clock: Clock,
+        *,
+        shared: bool,
+        renew: Callable[[], None],
     ) -> None:
-        self.plan, self.engine, self.clock = plan, engine, clock
+        """`renew` gives the engine the weights of now, where those of the base will not do; all processes together."""
+        self.plan, self.engine, self.clock, self.shared, self.renew = plan, engine, clock, shared, renew
         self.suite = suite.first(plan.recipe.audit.problems)
         self.train_suite = train_suite
 
@@ -46,12 +63,10 @@ class Measures:
         began = time.perf_counter()
         audit = self.plan.recipe.audit
         spec = self._spec(step, self.suite.first(audit.every_problems), audit.every_samples)
-        store = RolloutStore(self.plan.out / "rollouts" / f"heldout-{step:06d}")
-        training = self.engine.model.training
-        self.engine.model.eval()
-        found = run_audit(self.engine, spec, store, progress=False)
-        self.engine.model.train(training)
-        append_jsonl(path, {"step": step, "pass_at_1": found["pass_at_k"]["read"]["1"]})
+        found = self._measured(spec, RolloutStore(self.plan.out / "rollouts" / f"heldout-{step:06d}"), progress=False)
+        if found:
+            append_jsonl(path, {"step": step, "pass_at_1": found["pass_at_k"]["read"]["1"]})
+        self._wait()
         self.clock.add("audit", began)
 
     def signal(self) -> dict[str, tuple[int, int]]:
@@ -66,8 +81,26 @@ class Measures:
             return
         began = time.perf_counter()
         store = RolloutStore(self.plan.out / "rollouts" / f"audit-{name}")
-        write_json(target, run_audit(self.engine, self._spec(step, suite, samples), store))
+        found = self._measured(self._spec(step, suite, samples), store, progress=rank() == 0)
+        if found:
+            write_json(target, found)
+        self._wait()
         self.clock.add("audit", began)
+
+    def _measured(self, spec: AuditSpec, store: RolloutStore, *, progress: bool) -> dict[str, Any] | None:
+        """The audit, in the first process; None in the others, which draw their shares."""
+        self._wait()  # what lies there was looked at by all before one writes
+        if spec.step:
+            self.renew()
+        place, of = (rank(), self.plan.processes) if self.shared else (0, 1)
+        if self.shared or rank() == 0:
+            draw_share(self.engine, spec, store, progress=progress, place=place, of=of)
+        self._wait()
+        return summarise(spec, store) if rank() == 0 else None
+
+    def _wait(self) -> None:
+        if self.plan.processes > 1:
+            PartialState().wait_for_everyone()
 
     def _spec(self, step: int, suite: ProblemSet, samples: int) -> AuditSpec:
         return AuditSpec(

@@ -57,6 +57,20 @@ class Plan:
         return self.completions_per_rollout // self.group_size
 
     @property
+    def weights_dtype(self) -> Literal["auto", "float32"]:
+        """What weights are loaded as. Those that are trained are float32: a step of 1e-6 is less than half of what tells one
+        bfloat16 from the next at 0.001, so it would be rounded away. An adapter's own are float32 on frozen ones of the base.
+        """
+        return "auto" if self.recipe.lora else "float32"
+
+    @property
+    def audits_inside(self) -> bool:
+        """Whether audits are drawn by the vLLM that training draws with, in all processes: one that is in each of them, whole."""
+        grpo = self.recipe.grpo
+        alone = grpo.get("vllm_tensor_parallel_size", 1) == 1 and not grpo.get("vllm_enable_sleep_mode")
+        return self.recipe.engine == "vllm" and grpo.get("vllm_mode", "colocate") == "colocate" and alone
+
+    @property
     def rollouts(self) -> int:
         """Completions drawn in the whole run, audits aside."""
         grpo = self.recipe.grpo

@@ -64,8 +64,9 @@ class Rollouts:
         first = self.rank * len(ids)
         identities = [f"train|{trainer.state.global_step}|0|{first + place}" for place in range(len(ids))]
         drawn = []
-        for part in self.engine.cuts([len(one) for one in ids], self.sampling.max_tokens):
-            drawn += self.engine.draw(ids[part], identities[part], self.sampling)
+        with trainer.accelerator.autocast():  # in the precision that the trainer scores them in
+            for part in self.engine.cuts([len(one) for one in ids], self.sampling.max_tokens):
+                drawn += self.engine.draw(ids[part], identities[part], self.sampling)
         self.clock.add("rollout", began)
         return {
             "prompt_ids": ids,

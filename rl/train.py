@@ -18,13 +18,14 @@ from trl import GRPOConfig, GRPOTrainer
 from configs.errors import UsageError
 from evals.engine import TransformersEngine
 from evals.manifest import open_run, write_json
-from evals.models import LoadedBase, load_base
+from evals.models import BaseText, LoadedBase, load_base
 from evals.rollouts import RolloutStore
+from evals.vllm_engine import VllmEngine
 from rewards.suites import ProblemSet
 from rewards.types import Problem
 from rewards.verify import VERIFIER_VERSION
 from rl.budget import Limit, tokens_seen
-from rl.colocate import DriftGuard, prepare
+from rl.colocate import DriftGuard, Inside, prepare
 from rl.measure import Measures
 from rl.plan import Plan, rank, sharded
 from rl.record import Clock, Record, Silence, cut_jsonl, last_checkpoint, read_jsonl
@@ -72,7 +73,9 @@ def train(plan: Plan, suite: ProblemSet, train_suite: ProblemSet, *, resume: boo
         if first:
             write_json(plan.out / "manifest.json", manifest)
         clock = Clock(manifest["split"], manifest["seconds"])
-        loaded = load_base(plan.origin, revision=plan.revision, stop_token_ids=plan.stop_token_ids, dtype="auto")
+        loaded = load_base(
+            plan.origin, revision=plan.revision, stop_token_ids=plan.stop_token_ids, dtype=plan.weights_dtype
+        )
         manifest |= _Run(plan, suite, train_suite, loaded, clock).go(resume=resume)
 
 
@@ -83,15 +86,16 @@ class _Run:
         self, plan: Plan, suite: ProblemSet, train_suite: ProblemSet, loaded: LoadedBase, clock: Clock
     ) -> None:
         self.plan, self.clock, self.loaded, self.train_suite = plan, clock, loaded, train_suite
+        self.suite = suite
         self.engine = TransformersEngine(
             loaded.model, loaded.tokenizer, stop_token_ids=loaded.stop_token_ids, stop_strings=plan.template.stop
         )
         self.trained = loaded.model
         if sharded():
             self.trained = deepcopy(loaded.model)
-            if plan.recipe.engine == "vllm" and rank() > 0:
-                torch.nn.Module.to(loaded.model, "meta")  # vLLM draws, and the first process audits
-        self.measures = Measures(plan, self.engine, suite, train_suite, clock)
+            if plan.recipe.engine == "vllm":  # it draws; the first process saves, and audits where vLLM does not
+                spare = "meta" if rank() > 0 else "cpu" if plan.audits_inside else loaded.model.device
+                torch.nn.Module.to(loaded.model, spare)
         self.kept = RolloutStore(plan.out / "rollouts" / "train")
         self.limit = Limit(plan, clock)
 
@@ -106,13 +110,14 @@ class _Run:
         step = int(checkpoint.name.split("-")[1]) if checkpoint else 0
         if rank() == 0:
             self._drop_after(step)
-            self.measures.before(step)
-        if plan.processes > 1:
-            PartialState().wait_for_everyone()
-        if plan.recipe.sampler == "edge":
-            usable = self._at_the_edge(usable)
-
         trainer = self._trainer(usable)
+        self.measures = self._measures(trainer)
+        self.measures.before(step)
+        if plan.recipe.sampler == "edge":
+            trainer.train_dataset = Dataset.from_list(_rows(plan, self._at_the_edge(usable)))
+        if plan.recipe.sampler == "posterior":
+            trainer.rows = {row["problem_id"]: row for row in _rows(plan, usable)}
+            trainer.sampler = self._posterior(usable)
         began = time.perf_counter()
         before = {kind: self.clock.split.get(kind, 0.0) for kind in ("rollout", "grading", "audit")}
         tokens = tokens_seen(checkpoint) if checkpoint else 0
@@ -123,10 +128,9 @@ class _Run:
             step, tokens = trainer.state.global_step, int(trainer.state.num_input_tokens_seen)
         elsewhere = sum(self.clock.split.get(kind, 0.0) - seconds for kind, seconds in before.items())
         self.clock.add("update", began + elsewhere)
-        self.trained.eval()
+        self.measures.after(step)
         self._renew()
         if trainer.accelerator.is_main_process:
-            self.measures.after(step)
             self._save(trainer)
         return {"stopped_by": self.limit.reason or "steps", "trained_steps": step, "trained_tokens": tokens}
 
@@ -158,15 +162,14 @@ class _Run:
         vllm = plan.recipe.engine == "vllm"
         if vllm:
             prepare(self.loaded.model)
-        rows = [{"prompt": plan.template.ask(one.question), "problem_id": one.id} for one in usable]
         trainer = Trainer(
             model=self.trained,
             reward_funcs=self._rewards(rollouts),
             args=self._config(),
-            train_dataset=Dataset.from_list(rows),
+            train_dataset=Dataset.from_list(_rows(plan, usable)),
             processing_class=self.loaded.tokenizer,
             callbacks=[
-                Record(plan, self.clock, self._held_out),
+                Record(plan, self.clock, lambda step: self.measures.held_out(step)),
                 self.limit,
                 Silence(plan),
                 *([DriftGuard()] if vllm else []),
@@ -175,21 +178,33 @@ class _Run:
             rollout_func=None if vllm else rollouts.draw,
         )
         trainer.remove_callback(PrinterCallback)
-        if plan.recipe.sampler == "posterior":
-            trainer.rows = {row["problem_id"]: row for row in rows}
-            trainer.sampler = self._posterior(usable)
         return trainer
+
+    def _measures(self, trainer: Trainer) -> Measures:
+        """Audits by what draws the training rollouts: vLLM where it is in every process, else the model itself."""
+        plan, loaded = self.plan, self.loaded
+        if not plan.audits_inside:
+            shared = not (sharded() and plan.recipe.engine == "vllm")
+            return Measures(
+                plan, self.engine, self.suite, self.train_suite, self.clock, shared=shared, renew=self._renew
+            )
+        inside = Inside(
+            trainer,
+            BaseText(
+                folder=plan.origin,
+                revision=plan.revision,
+                tokenizer=loaded.tokenizer,
+                stop_token_ids=loaded.stop_token_ids,
+                context=None,
+            ),
+        )
+        engine = VllmEngine(inside, plan.template.stop)
+        return Measures(plan, engine, self.suite, self.train_suite, self.clock, shared=True, renew=inside.renew)
 
     def _renew(self) -> None:
         """Bring the whole copy up to date where the weights are spread; all processes together."""
         if self.trained is not self.loaded.model:
             refresh(self.loaded.model, self.trained)
-
-    def _held_out(self, step: int) -> None:
-        """Measure between two steps, in the first process."""
-        self._renew()
-        if rank() == 0:
-            self.measures.held_out(step)
 
     def _posterior(self, usable: list[Problem]) -> Posterior:
         """Pass rates from the signal audit and from all groups that were drawn since."""
@@ -244,5 +259,12 @@ class _Run:
         if self.plan.recipe.lora is not None:
             model = trainer.accelerator.unwrap_model(trainer.model)
             model = model.merge_and_unload()
+        if self.plan.recipe.grpo.get("bf16"):  # as vLLM drew from it and as the base came
+            model.to(torch.bfloat16)
         model.save_pretrained(self.plan.out / "model")
         self.loaded.tokenizer.save_pretrained(self.plan.out / "model")
+
+
+def _rows(plan: Plan, problems: list[Problem]) -> list[dict[str, str]]:
+    """What TRL reads of each problem."""
+    return [{"prompt": plan.template.ask(one.question), "problem_id": one.id} for one in problems]

@@ -12,8 +12,11 @@ import pytest
 import torch
 from transformers import LlamaForCausalLM
 
-from baselines.tiny import architecture, tokenizer
+from baselines.tiny import END, architecture, tokenizer
 from configs.errors import UsageError
+from configs.load import load_template
+from evals.rollouts import RolloutStore
+from rewards.suites import load_problems
 from rl.colocate import DriftGuard, _free_port
 
 SETTINGS = {
@@ -54,6 +57,45 @@ def test_after_every_sync_vllm_has_the_weights_of_the_trainer(
     assert drift < 1e-5
     assert max(row["sampling/sampling_logp_difference/max"] for row in steps) < 1e-3
     assert abs(steps[-1]["entropy"] - steps[0]["entropy"]) > 100 * drift  # the weights did move: stale ones would show
+
+
+def test_a_run_through_vllm_is_audited_through_vllm_with_the_weights_of_that_moment(
+    short_base: Path, script: Callable[..., Any], tmp_path: Path
+) -> None:
+    settings = SETTINGS | {"grpo.max_steps": 1, "grpo.learning_rate": 1e-3, "audit.problems": 8}
+    flags = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
+    places = ["--suite", "sums-train", "--eval-suite", "sums", "--template", "qa", "--recipe", "tiny"]
+    done = script("grpo", "--base", short_base, *places, "--out", tmp_path / "run", *flags)
+    assert done.returncode == 0, done.stderr[-3000:]
+    asked = {problem.id: load_template("qa").ask(problem.question) for problem in load_problems("sums").problems}
+    for name, own, other in (
+        ("start", short_base, tmp_path / "run/model"),
+        ("end", tmp_path / "run/model", short_base),
+    ):
+        rows = list(RolloutStore(tmp_path / "run/rollouts" / f"audit-{name}").rows())
+        assert len(rows) == 8 * 4
+        scored = [
+            (row["logprob"], asked[row["problem_id"]], row)
+            for row in rows
+            if row["finish"] == "stop" and len(row["completion"].encode()) + 1 == row["completion_tokens"]
+        ]
+        assert len(scored) > 4  # those that are text: a token is a byte, and this base writes others too
+        apart = [
+            max(abs(kept - likelihood(base, prompt, row)) for kept, prompt, row in scored) for base in (own, other)
+        ]
+        assert (
+            apart[0] < 1e-3 < 1e-1 < apart[1]
+        )  # transformers finds what vLLM said, in this model and not in the other
+
+
+def likelihood(base: Path, prompt: str, row: dict[str, Any]) -> float:
+    """Log-probability of a kept completion and its end token, by transformers."""
+    model = LlamaForCausalLM.from_pretrained(base)
+    reply = [*row["completion"].encode(), END]
+    ids = torch.tensor([[*prompt.encode(), *reply]])
+    with torch.no_grad():
+        logprobs = torch.log_softmax(model(ids).logits[0, -len(reply) - 1 : -1], dim=-1)
+    return float(logprobs.gather(1, ids[0, -len(reply) :, None]).sum())
 
 
 def test_a_sampler_that_drifts_stops_the_run_and_says_why() -> None:

@@ -195,3 +195,21 @@ def test_processes_are_as_the_launcher_says(monkeypatch: pytest.MonkeyPatch) -> 
     assert processes() == 1
     monkeypatch.setenv("WORLD_SIZE", "8")
     assert processes() == 8
+
+
+def test_weights_that_are_trained_are_float32_because_bfloat16_ones_hardly_move() -> None:
+    import torch
+
+    start = torch.randn(10_000, generator=torch.Generator().manual_seed(0)).mul(0.02).bfloat16()
+    moved = {}
+    for kind in (torch.bfloat16, torch.float32):
+        weights = torch.nn.Parameter(start.to(kind, copy=True))
+        weights.grad = torch.ones_like(weights)
+        optimizer = torch.optim.AdamW([weights], lr=1e-6, weight_decay=0.0)
+        for _ in range(10):
+            optimizer.step()
+        moved[kind] = float((weights.detach() != start).float().mean())
+    assert moved[torch.bfloat16] < 0.05
+    assert moved[torch.float32] == 1
+    assert plan_of().weights_dtype == "float32"
+    assert plan_of(lora=LORA).weights_dtype == "auto"

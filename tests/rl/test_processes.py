@@ -81,6 +81,11 @@ def test_two_processes_do_what_one_does(
     assert moved(short_base, alone / "model") > 1e-3
     assert apart < 1e-6
     assert lines(alone / "heldout.jsonl") == lines(two / "heldout.jsonl")  # also that of the step between
+    for name in ("start", "signal", "end"):  # each process drew half of the problems
+        assert len(list((two / f"rollouts/audit-{name}").glob("part-*-1.parquet"))) >= 1
+        one, other = (json.loads((run / f"audit-{name}.json").read_text()) for run in (alone, two))
+        assert one["problems"] == other["problems"]
+        assert one["mean_token_logprob"]["value"] == pytest.approx(other["mean_token_logprob"]["value"], abs=1e-5)
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
