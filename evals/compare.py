@@ -122,16 +122,17 @@ def _labels(runs: Sequence[Run]) -> Callable[[Run], str]:
 
 def _arm(label: str, runs: Sequence[Run]) -> Arm:
     fewest = min(int(audit.samples.min()) for run in runs for audit in (run.start, run.end))
-    before = {k: _rates([run.start for run in runs], k) for k in powers_of_two(fewest)}
-    after = {k: _rates([run.end for run in runs], k) for k in powers_of_two(fewest)}
+    before = {k: rates([run.start for run in runs], k) for k in powers_of_two(fewest)}
+    after = {k: rates([run.end for run in runs], k) for k in powers_of_two(fewest)}
     shares = [run.signal.forecast.get(run.manifest.group_size) for run in runs]
+    same = runs[0].start.questions
     return Arm(
         label=label,
         runs=tuple(runs),
-        before={k: mean_over_problems(rates) for k, rates in before.items()},
-        after={k: mean_over_problems(rates) for k, rates in after.items()},
-        gain=paired_difference(before[1], after[1]),
-        gain_by_seed=tuple(float((_rates([run.end], 1) - _rates([run.start], 1)).mean()) for run in runs),
+        before={k: mean_over_problems(passed, same=same) for k, passed in before.items()},
+        after={k: mean_over_problems(passed, same=same) for k, passed in after.items()},
+        gain=paired_difference(before[1], after[1], same=same),
+        gain_by_seed=tuple(float((rates([run.end], 1) - rates([run.start], 1)).mean()) for run in runs),
         answered=(_mean([run.start.answer_rate for run in runs]), _mean([run.end.answer_rate for run in runs])),
         stopped=(_mean([run.start.stop_rate for run in runs]), _mean([run.end.stop_rate for run in runs])),
         share=_mean([share for share in shares if share is not None]) if None not in shares else None,
@@ -153,7 +154,7 @@ def by_settings(baselines: Sequence[Baseline]) -> list[list[Baseline]]:
 
 def ended(group: Sequence[Baseline]) -> Estimate:
     """Pass@1 where a baseline ended, averaged over its seeds."""
-    return mean_over_problems(_rates([one.end for one in group], 1))
+    return mean_over_problems(rates([one.end for one in group], 1), same=group[0].end.questions)
 
 
 def ahead(arm: Arm, group: Sequence[Baseline]) -> tuple[Estimate, list[int]] | None:
@@ -166,20 +167,16 @@ def ahead(arm: Arm, group: Sequence[Baseline]) -> tuple[Estimate, list[int]] | N
     seeds = sorted(baseline.keys() & rl.keys())
     if not seeds:
         return None
-    before, after = (_rates([audits[seed] for seed in seeds], 1) for audits in (baseline, rl))
-    return paired_difference(before, after), seeds
+    before, after = (rates([audits[seed] for seed in seeds], 1) for audits in (baseline, rl))
+    return paired_difference(before, after, same=arm.runs[0].end.questions), seeds
 
 
-def _rates(audits: Sequence[SavedAudit], k: int) -> np.ndarray:
+def rates(audits: Sequence[SavedAudit], k: int) -> np.ndarray:
     """pass@k of each problem, averaged over seeds; problems in the order of their ids, so that arms pair up.
 
     Seeds are averaged and not pooled: the start audits of one base may be the same samples several times over.
     """
-    by_id = []
-    for audit in audits:
-        order = np.argsort([problem.id for problem in audit.problems])
-        by_id.append(pass_at_k(audit.correct, audit.samples, k)[order])
-    return np.clip(np.mean(by_id, axis=0), 0, 1)
+    return np.clip(np.mean([pass_at_k(audit.correct, audit.samples, k) for audit in audits], axis=0), 0, 1)
 
 
 def _mean(estimates: Sequence[Estimate]) -> Estimate:
@@ -209,7 +206,7 @@ def _score_forecast(run: Run) -> Forecast | None:
 
 def _take_off(run: Run) -> int | None:
     """Steps that were not logged, or logged without an accuracy, break a row of steps."""
-    if _rates([run.start], 1).mean() >= TAKE_OFF:
+    if rates([run.start], 1).mean() >= TAKE_OFF:
         return 0
     accuracy = {row["step"]: row["accuracy"] for row in run.metrics if "accuracy" in row}
     for last in sorted(accuracy):

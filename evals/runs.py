@@ -43,12 +43,16 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProblemCount:
-    """One audited problem: samples drawn, and how many were right by the audit's `reading` and by the lenient one."""
+    """One audited problem: samples drawn, and how many were right by the audit's `reading` and by the lenient one.
+
+    Problems that ask the same share the fingerprint `question`; audits written before it was kept have none.
+    """
 
     id: str
     samples: int
     correct: int
     lenient: int
+    question: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,13 +83,23 @@ class SavedAudit:
     problems: tuple[ProblemCount, ...]
 
     @property
+    def by_id(self) -> list[ProblemCount]:
+        """The problems in the order of their ids, in which all audits of one suite pair up."""
+        return sorted(self.problems, key=lambda each: each.id)
+
+    @property
     def correct(self) -> np.ndarray:
-        """Right samples of each problem, under the audit's own reading."""
-        return np.array([each.correct for each in self.problems])
+        """Right samples of each problem, in the order of `by_id`, under the audit's own reading."""
+        return np.array([each.correct for each in self.by_id])
 
     @property
     def samples(self) -> np.ndarray:
-        return np.array([each.samples for each in self.problems])
+        return np.array([each.samples for each in self.by_id])
+
+    @property
+    def questions(self) -> list[str]:
+        """What each problem asks, in the order of `by_id`: `same` of `evals.estimate`. Its own id where none was kept."""
+        return [each.question or each.id for each in self.by_id]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

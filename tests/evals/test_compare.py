@@ -144,6 +144,19 @@ def test_gain_is_the_difference_of_the_two_audits(study):
         assert arm.gain.low <= arm.gain.value <= arm.gain.high
 
 
+def test_a_problem_set_written_down_twice_says_no_more_than_once(tmp_path):
+    """The same counts under new ids, asked in the same words: rates and intervals stay what they were."""
+    folder = write_run(tmp_path, WORKED)
+    (once,) = compare([load_run(folder)]).arms
+    for name in ("audit-start.json", "audit-end.json"):
+        problems = json.loads((folder / name).read_text())["problems"]
+        again = [{**one, "id": f"again-{one['id']}", "question": one["id"]} for one in problems]
+        rewrite(folder / name, problems=[{**one, "question": one["id"]} for one in problems] + again)
+    (twice,) = compare([load_run(folder)]).arms
+    for mine, theirs in ((once.gain, twice.gain), (once.before[8], twice.before[8]), (once.after[1], twice.after[1])):
+        assert (theirs.value, theirs.low, theirs.high) == pytest.approx((mine.value, mine.low, mine.high))
+
+
 def test_averaging_seeds_of_one_audited_base_does_not_shrink_its_interval(study):
     """The three start audits are the same samples: pooling them would pretend to know more."""
     single = next(single for single in study.singles if single.label == "tiny-worked")
