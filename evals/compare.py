@@ -283,7 +283,7 @@ def _run_row(single: Arm) -> dict[str, Any]:
         "seed": about.seed,
         **_scores(single),
         "group_size": about.group_size,
-        **_spread("forecast_share", single.share),
+        **spread("forecast_share", single.share),
         "observed_share": _rounded(scored.observed) if scored else None,
         "predicted_low": _rounded(scored.low) if scored else None,
         "predicted_high": _rounded(scored.high) if scored else None,
@@ -304,10 +304,10 @@ def _baseline_row(one: Baseline) -> dict[str, Any]:
         "base": about.base,
         "recipe": about.kind,
         "seed": about.seed,
-        **_spread("pass_at_1_start", one.start.pass_at_k.read[1]),
-        **_spread("pass_at_1_end", one.end.pass_at_k.read[1]),
+        **spread("pass_at_1_start", one.start.pass_at_k.read[1]),
+        **spread("pass_at_1_end", one.end.pass_at_k.read[1]),
         "problems": about.gain.n,
-        **_spread("gain", about.gain),
+        **spread("gain", about.gain),
         "sampled_tokens": about.budget.sampled_tokens,
         "training_tokens": about.budget.training_tokens,
         "seconds": about.seconds,
@@ -323,7 +323,7 @@ def _arm_row(arm: Arm) -> dict[str, Any]:
         **_scores(arm),
         "gain_seed_min": _rounded(min(arm.gain_by_seed)),
         "gain_seed_max": _rounded(max(arm.gain_by_seed)),
-        **_spread("forecast_share", arm.share),
+        **spread("forecast_share", arm.share),
         "observed_share_mean": _rounded(float(np.mean([each.observed for each in scored]))) if scored else None,
         "forecasts_held": sum(each.held for each in scored),
         "forecasts_scored": len(scored),
@@ -337,16 +337,17 @@ def _arm_row(arm: Arm) -> dict[str, Any]:
 
 
 def _scores(arm: Arm) -> dict[str, Any]:
-    row = _spread("pass_at_1_start", arm.before[1]) | _spread("pass_at_1_end", arm.after[1])
-    row |= {"problems": arm.gain.n} | _spread("gain", arm.gain)
+    row = spread("pass_at_1_start", arm.before[1]) | spread("pass_at_1_end", arm.after[1])
+    row |= {"problems": arm.gain.n} | spread("gain", arm.gain)
     for k in [k for k in arm.before if k >= FIRST_REPORTED_K]:
-        row |= _spread(f"pass_at_{k}_start", arm.before[k]) | _spread(f"pass_at_{k}_end", arm.after[k])
+        row |= spread(f"pass_at_{k}_start", arm.before[k]) | spread(f"pass_at_{k}_end", arm.after[k])
     for name, (start, end) in {"answer_rate": arm.answered, "stop_rate": arm.stopped}.items():
         row |= {f"{name}_start": _rounded(start.value), f"{name}_end": _rounded(end.value)}
     return row
 
 
-def _spread(name: str, estimate: Estimate | None) -> dict[str, float | None]:
+def spread(name: str, estimate: Estimate | None) -> dict[str, float | None]:
+    """A value and the ends of its interval as three cells of a row; empty where there is none."""
     if estimate is None:
         return {name: None, f"{name}_low": None, f"{name}_high": None}
     low, high = _rounded(estimate.low), _rounded(estimate.high)
