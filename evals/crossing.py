@@ -68,7 +68,9 @@ class Crossing:
 def crossing(arm: Arm) -> Crossing:
     """Seeds are averaged within each problem, as everywhere in an arm."""
     fewest = min(int(audit.samples.min()) for run in arm.runs for audit in (run.start, run.end))
-    before_KP, after_KP = (_curves(audits, fewest) for audits in zip(*((r.start, r.end) for r in arm.runs), strict=True))
+    before_KP, after_KP = (
+        _curves(audits, fewest) for audits in zip(*((r.start, r.end) for r in arm.runs), strict=True)
+    )
     lead_K = (after_KP - before_KP).mean(axis=1)
     caught = np.flatnonzero(lead_K <= LEVEL)
     same = arm.runs[0].start.questions

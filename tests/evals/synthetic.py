@@ -126,9 +126,7 @@ def _held_out(fate: Fate, step: int, seed: int, rng: np.random.Generator) -> dic
     return mean_over_problems(rng.binomial(8, _rate(fate, step, seed), 64) / 8).to_json()
 
 
-def _audit(
-    fate: Fate, correct: np.ndarray, step: int, suite: dict[str, str], drawn: int = SAMPLES
-) -> dict[str, Any]:
+def _audit(fate: Fate, correct: np.ndarray, step: int, suite: dict[str, str], drawn: int = SAMPLES) -> dict[str, Any]:
     samples = np.full(correct.size, drawn)
     curve = _json({k: mean_over_problems(pass_at_k(correct, samples, k)) for k in powers_of_two(drawn)})
     rate = mean_over_problems(np.full(correct.size, 0.9)).to_json()

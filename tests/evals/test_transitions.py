@@ -38,7 +38,9 @@ def test_moves_of_five_problems_counted_by_hand(tmp_path):
     rows = transitions_by_problem(compare(arm.runs))
     assert [row["move_half"] for row in rows] == ["stays", "gained", "lost", "never", "never"]
     assert [row["move_once"] for row in rows] == ["stays", "gained", "stays", "lost", "never"]
-    assert rows[1]["p_no_change"] == pytest.approx(2 * 4 / 56, abs=1e-6)  # all three right ones on one side: 2 C(4,3)/C(8,3)
+    assert rows[1]["p_no_change"] == pytest.approx(
+        2 * 4 / 56, abs=1e-6
+    )  # all three right ones on one side: 2 C(4,3)/C(8,3)
     assert rows[0]["p_no_change"] == 1
 
 
@@ -62,7 +64,9 @@ def test_moves_in_halves_are_what_all_orders_of_the_samples_give(tmp_path, sampl
             firsts, seconds = ([was for was, _ in ordered_states(each, size, rule)] for each in (one, other))
             for name, states in MOVES.items():
                 expected[name]["null"].append(alone.count(states) / len(alone))
-                was, is_ = (each.count(wanted) / len(each) for each, wanted in zip((firsts, seconds), states, strict=True))
+                was, is_ = (
+                    each.count(wanted) / len(each) for each, wanted in zip((firsts, seconds), states, strict=True)
+                )
                 expected[name]["real"].append(was * is_)
         for name, each in expected.items():
             assert found[name].no_change.value == pytest.approx(fmean(each["null"]))
