@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -81,6 +81,10 @@ class SavedAudit:
     completion_tokens: dict[str, float]
     forecast: dict[int, Estimate]
     problems: tuple[ProblemCount, ...]
+    behaviours: dict[str, Estimate] = field(default_factory=dict)
+    mean_token_logprob: Estimate | None = None
+    """None where a server sent no log-probabilities, and in audits written before it was kept."""
+    mean_completion_tokens: Estimate | None = None
 
     @property
     def by_id(self) -> list[ProblemCount]:

@@ -15,8 +15,9 @@ COLUMNS = ("template", "pass@1 as read", "pass@1 lenient", "behind the best", "a
 def sweep(audits: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
     """What audits of one suite say of their templates, by name; the best is the one of highest pass@1 as it is read.
 
-    `behind_best` pairs by problem, and problems that ask the same are one cluster. It is not corrected for the choice: of templates that are all alike the best of a
-    sweep looks better than it is, so an interval that only just leaves zero out shows little.
+    `behind_best` pairs by problem, and problems that ask the same are one cluster. It is not corrected for the choice:
+    of templates that are all alike the best of a sweep looks better than it is, so an interval that only just leaves
+    zero out shows little.
     """
     best = max(audits, key=lambda name: audits[name]["pass_at_k"]["read"]["1"]["value"])
 
