@@ -142,6 +142,8 @@ class GrpoManifest(Manifest):
     groups_per_step: int
     seconds: float
     split: dict[str, float]
+    hardware: dict[str, Any] = field(default_factory=dict)
+    """`gpus` names each device that was held, as its driver calls it; none on a CPU."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -261,14 +263,25 @@ def load_baselines(folders: Sequence[Path], beside: Run) -> tuple[list[Baseline]
 
 def spent(folder: Path) -> Budget | None:
     """What a GRPO run used, from its kept training rollouts; None where none are kept."""
-    kept = RolloutStore(folder / "rollouts" / "train").batches(["prompt_tokens", "completion_tokens"])
-    sums = np.array([[np.sum(batch[name].to_numpy()) for name in batch.column_names] for batch in kept])
-    if not sums.size:
+    drawn = tokens_by_step(folder)
+    if not drawn:
         return None
-    prompt, completion = (int(one) for one in sums.sum(axis=0))
+    prompt, completion = (sum(tokens) for tokens in zip(*drawn.values(), strict=True))
     settings = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["settings"]
     times = int(settings["recipe"]["grpo"].get("num_iterations", 1))
     return Budget(sampled_tokens=completion, training_tokens=times * (prompt + completion))
+
+
+def tokens_by_step(folder: Path) -> dict[int, tuple[int, int]]:
+    """Tokens of prompts and of completions that were drawn for each optimizer step, from the kept training rollouts."""
+    sums: dict[int, tuple[int, int]] = {}
+    for batch in RolloutStore(folder / "rollouts" / "train").batches(["step", "prompt_tokens", "completion_tokens"]):
+        steps, place = np.unique(batch["step"].to_numpy(), return_inverse=True)
+        columns = [np.bincount(place, batch[name].to_numpy()) for name in ("prompt_tokens", "completion_tokens")]
+        for step, prompt, completion in zip(steps, *columns, strict=True):
+            before = sums.get(int(step), (0, 0))
+            sums[int(step)] = before[0] + int(prompt), before[1] + int(completion)
+    return sums
 
 
 def load_audit(folder: Path) -> SavedAudit:
