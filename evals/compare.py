@@ -378,15 +378,8 @@ def claim(out: Path, runs: Sequence[Run | Baseline]) -> None:
     )
 
 
-def write_tables(comparison: Comparison, out: Path) -> list[Path]:
-    """table.csv, and summary.csv when some arm has several seeds. An empty cell means not measured, or never."""
-    paths = [_write_csv(out / "table.csv", table(comparison))]
-    if any(arm.seeds > 1 for arm in comparison.arms):
-        paths.append(_write_csv(out / "summary.csv", summary(comparison)))
-    return paths
-
-
-def _write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> Path:
+def write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> Path:
+    """Rows under the columns that any of them has; a cell that a row lacks is empty."""
     columns = list(dict.fromkeys(name for row in rows for name in row))
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, fieldnames=columns, lineterminator="\n")

@@ -42,7 +42,9 @@ def curve(run: Run) -> list[Point]:
             Point(
                 step=measured.step,
                 pass_at_1=measured.pass_at_1,
-                sampled_tokens=sum(each for step, (_, each) in drawn.items() if step <= measured.step) if drawn else None,
+                sampled_tokens=sum(each for step, (_, each) in drawn.items() if step <= measured.step)
+                if drawn
+                else None,
                 training_tokens=None if tokens is None else round(tokens),
                 seconds=seconds,
                 usd=Price(low=price.low * hours, high=price.high * hours) if price and hours is not None else None,

@@ -17,7 +17,6 @@ import numpy as np
 from evals.compare import FIRST_REPORTED_K, Arm, Comparison, rank_correlation
 from evals.estimate import NORMAL
 from evals.headroom import logit_gain
-from evals.runs import SavedAudit
 
 FEWEST = 5
 """Below it no order of bases has a two-sided p below 0.05: of four, one order in 24 is each extreme."""

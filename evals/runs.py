@@ -314,9 +314,9 @@ def check_comparable(runs: Sequence[Run]) -> None:
             )
         seen[identity] = run
     for first, other in _pairs_of_one_arm(runs):
-        for field in ("group_size", "groups_per_step"):
-            mine, theirs = getattr(first.manifest, field), getattr(other.manifest, field)
-            _refuse_differences({field: mine}, first.manifest.run, {field: theirs}, other.manifest.run)
+        for name in ("group_size", "groups_per_step"):
+            mine, theirs = getattr(first.manifest, name), getattr(other.manifest, name)
+            _refuse_differences({name: mine}, first.manifest.run, {name: theirs}, other.manifest.run)
 
 
 def _pairs_of_one_arm(runs: Sequence[Run]) -> Iterable[tuple[Run, Run]]:
@@ -347,11 +347,11 @@ def _protocol(audit: SavedAudit) -> dict[str, object]:
 
 
 def _refuse_differences(mine: dict[str, object], my_name: str, theirs: dict[str, object], their_name: str) -> None:
-    for field, value in mine.items():
-        if theirs[field] != value:
-            told = "" if isinstance(value, list) else f" ({value!r} and {theirs[field]!r})"
+    for name, value in mine.items():
+        if theirs[name] != value:
+            told = "" if isinstance(value, list) else f" ({value!r} and {theirs[name]!r})"
             raise UsageError(
-                f"{my_name} and {their_name} differ in {field}{told}: their scores cannot be compared; "
+                f"{my_name} and {their_name} differ in {name}{told}: their scores cannot be compared; "
                 "compare runs that agree, or measure one of them again"
             )
 

@@ -25,9 +25,10 @@ def main() -> None:
     parser.add_argument("--out", required=True, type=Path, help="folder for tables, figures and findings.txt")
     args = parser.parse_args()
 
-    from evals.compare import claim, compare, write_tables
+    from evals.compare import claim, compare
     from evals.findings import findings
     from evals.runs import BASELINES, load_baselines, load_manifest, load_runs
+    from evals.tables import write_tables
 
     beside = [folder for folder in args.runs if load_manifest(folder).kind in BASELINES]
     trained = [folder for folder in args.runs if folder not in beside]

@@ -12,12 +12,13 @@ from scipy.stats import spearmanr
 from synthetic import BLANK, LATENT, SILENT, TINY, WORKED, Changes, Fate, write_run
 
 from configs.errors import UsageError
-from evals.compare import ahead, by_settings, claim, compare, rank_correlation, summary, table, write_tables
+from evals.compare import ahead, by_settings, claim, compare, rank_correlation, summary, table
 from evals.estimate import mean_over_problems
 from evals.figures import draw
 from evals.findings import findings
 from evals.rollouts import RolloutStore
 from evals.runs import load_audit, load_baselines, load_run, load_runs, spent
+from evals.tables import write_tables
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "compare.py"
 
@@ -203,8 +204,8 @@ def test_the_forecast_is_scored_against_trls_own_count(study):
 
 
 def test_tables_hold_one_row_per_run_and_one_per_base(study, tmp_path):
-    paths = write_tables(study, tmp_path)
-    runs, arms = ([*csv.DictReader(path.open())] for path in paths)
+    paths = {path.stem: path for path in write_tables(study, tmp_path)}
+    runs, arms = ([*csv.DictReader(paths[name].open())] for name in ("table", "summary"))
     assert (len(runs), len(arms)) == (12, 4)
     silent = next(row for row in runs if row["base"] == "tiny-silent")
     assert (silent["pass_at_1_start"], silent["take_off_step"]) == ("0.0", "")
@@ -217,7 +218,9 @@ def test_tables_hold_one_row_per_run_and_one_per_base(study, tmp_path):
 
 def test_one_seed_per_base_needs_no_summary(tmp_path):
     study = laid_out(tmp_path, TINY)
-    assert [path.name for path in write_tables(study, tmp_path)] == ["table.csv"]
+    names = [path.stem for path in write_tables(study, tmp_path)]
+    assert "table" in names
+    assert not {"summary", "left_out"} & {*names}
     assert len(table(study)) == len(summary(study)) == 4
 
 
@@ -302,7 +305,7 @@ def test_figures_are_the_same_bytes_every_time(tmp_path):
     for out in ("a", "b"):
         (tmp_path / out).mkdir()
     first, second = draw(study, tmp_path / "a"), draw(study, tmp_path / "b")
-    assert [path.suffix for path in first] == [".png", ".svg"] * 4
+    assert [path.suffix for path in first] == [".png", ".svg"] * 6
     assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
 
 
