@@ -47,6 +47,13 @@ class Crossing:
         return next((k for k, lead in self.lead.items() if lead.high < 0), None)
 
     @property
+    def short(self) -> str:
+        """The same in a cell of a table: a k with `?` is inside noise."""
+        if self.at is None:
+            return f"none up to {self.largest}" + ("" if self.ahead_to == max(self.lead) else "?")
+        return f"{self.at}" + ("" if self.behind_from else "?") + (", never ahead" if self.at == 1 else "")
+
+    @property
     def told(self) -> str:
         """One clause, no stronger than the samples are."""
         if all(abs(lead.value) < LEVEL for lead in self.lead.values()):

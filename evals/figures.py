@@ -174,7 +174,7 @@ def transitions_by_arm(arms: Sequence[Arm]) -> Figure:
     axes.set(xlim=(0, 100), ylim=(-0.5, len(arms) - 0.45), xlabel="Problems (%)")
     axes.grid(visible=False, axis="y")
     axes.set_title(
-        "Problems solved (half of the samples right) before and after training\nthin: in two halves of the base's own samples"
+        "Problems solved (half of the samples right) before and after training\nthin: between two halves of the base's own samples, nothing changed"
     )
     told = {"stays": "solved both times", "gained": "gained", "lost": "lost", "never": "neither time"}
     handles = [Line2D([], [], color=MOVE_COLOURS[name], linewidth=6, label=told[name]) for name in MOVES]
@@ -219,7 +219,7 @@ def pass_at_k_before_and_after(arms: Sequence[Arm]) -> Figure:
     longest = max(len(arm.label) for arm in arms)
     columns = min(len(arms), max(1, min(4, int(6.5 / (0.075 * longest)))))  # a character takes 0.075 inches
     rows = math.ceil(len(arms) / columns)
-    width = {1: 3.5, 2: 5.0}.get(columns, WIDTH)
+    width = max({1: 3.5, 2: 5.0}.get(columns, WIDTH), min(WIDTH, 0.6 + 0.075 * longest * columns))
     figure = Figure(figsize=(width, (0.8 if columns > 1 else 1.6) + 1.75 * rows))
     panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).flat
     for axes, arm, (colour, marker) in zip(panels, arms, _looks(arms), strict=False):

@@ -213,23 +213,25 @@ def race_rows(comparison: Comparison) -> list[dict[str, Any]]:
 def verdict(runners: Sequence[Runner]) -> list[str]:
     """A sentence per recipe and outcome: the strongest predictor, and whether the race itself can be told from chance."""
     told = []
-    for recipe, outcome in dict.fromkeys((one.recipe, one.outcome) for one in runners):
-        here = [one for one in runners if (one.recipe, one.outcome) == (recipe, outcome)]
-        running = [one for one in here if one.rho is not None]
-        if not running:
-            told.append(f"{recipe}, {outcome}: no race, {here[0].note if here else 'nothing was measured'}.")
-        elif running[0].bases < FEWEST:
-            told.append(
-                f"{recipe}, {outcome}: {running[0].bases} bases say nothing of predictors; {FEWEST} are needed."
-            )
-        else:
-            best = running[0]
-            level = [one.predictor for one in running if abs(abs(one.rho or 0) - abs(best.rho or 0)) < 1e-9]
-            sure = "no more than chance gives" if (best.p_of_best or 0) > 0.05 else "more than chance gives"
-            first, *others = level
-            told.append(
-                f"{recipe}, {outcome}: {first}{f' and {len(others)} more' if others else ''} rank best, rho {best.rho:+.2f} "
-                f"[{best.low:+.2f}, {best.high:+.2f}] over {best.bases} bases: {sure} the best of {len(running)} "
-                f"predictors (p = {best.p_of_best:.2g})."
-            )
+    for recipe in dict.fromkeys(one.recipe for one in runners):
+        mine = [one for one in runners if one.recipe == recipe]
+        if mine[0].bases < FEWEST:
+            told.append(f"{recipe}: {mine[0].bases} bases say nothing of predictors; {FEWEST} are needed.")
+            continue
+        for outcome in OUTCOMES:
+            running = [one for one in mine if one.outcome == outcome and one.rho is not None]
+            told.append(f"{recipe}, {outcome}: {_winner(running)}")
     return told
+
+
+def _winner(running: Sequence[Runner]) -> str:
+    if not running:
+        return "no race, as nothing that was measured varies."
+    best = running[0]
+    level = [one.predictor for one in running if abs(one.rho or 0) == abs(best.rho or 0)]
+    more = "no more than chance gives" if (best.p_of_best or 0) > 0.05 else "more than chance gives"
+    others = f" and {len(level) - 1} more" if len(level) > 1 else ""
+    return (
+        f"{level[0]}{others} at rho {best.rho:+.2f} [{best.low:+.2f}, {best.high:+.2f}] over {best.bases} bases, {more} "
+        f"the best of {len(running)} predictors (p = {best.p_of_best:.2g})."
+    )

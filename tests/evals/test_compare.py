@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy.stats import spearmanr
-from synthetic import BLANK, LATENT, SILENT, TINY, WORKED, Changes, Fate, write_run
+from synthetic import BLANK, LATENT, SILENT, TINY, WORKED, Changes, Fate, write_counts, write_run
 
 from configs.errors import UsageError
 from evals.compare import ahead, by_settings, claim, compare, rank_correlation, summary, table
@@ -261,6 +261,27 @@ def test_a_base_that_starts_above_the_line_has_no_take_off_and_can_lose(tmp_path
     text = findings(laid_out(tmp_path, (Fate(base="able", start=0.9, end=0.4), LATENT)))
     assert "able was at 20% held-out pass@1 or more before training" in text
     assert "able lost" in text
+
+
+def test_a_controls_fate_says_nothing_of_what_foretells_that_of_right_answers(tmp_path):
+    fates = [replace(fate, recipe="coin", control_of="tiny", end=fate.start) for fate in (LATENT, WORKED)]
+    text = findings(laid_out(tmp_path, (LATENT, WORKED, *fates)))
+    assert "tiny-latent, coin (control) and tiny-worked, coin (control) never took off" in text
+    assert "cannot be judged: both fates are needed" in text
+    assert "Rank correlation" not in text
+
+
+def test_the_paragraph_says_whose_base_overtakes_it_and_who_stays_ahead(tmp_path):
+    sharp = write_counts(
+        tmp_path, [4] * 100, [16] * 60 + [0] * 40, samples=16, fate=Fate(base="sharp", start=0.1, end=0.5)
+    )
+    wide = write_counts(tmp_path, [1] * 100, [12] * 100, samples=16, fate=Fate(base="wide", start=0.1, end=0.5))
+    level = write_counts(tmp_path, [4] * 100, [4] * 100, samples=16, fate=Fate(base="level", start=0.1, end=0.1))
+    text = findings(compare(load_runs([sharp, wide, level])[0]))
+    assert "In pass@k, beyond noise at that k, the base overtakes sharp from k = 4." in text
+    text = findings(compare(load_runs([write_run(tmp_path / "b", LATENT)])[0]))
+    assert "tiny-latent stays ahead of its base up to k = 64, where samples end." in text
+    assert "In pass@k" not in findings(compare(load_runs([level])[0]))
 
 
 def test_a_broken_forecast_is_counted_and_named(tmp_path):
