@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from evals.estimate import Estimate, mean_over_problems
 from evals.forecast import forecast
 from evals.passk import pass_at_k, powers_of_two
+from evals.rollouts import SCHEMA
 
 STEPS, EVERY, SAMPLES, GROUP_SIZE, GROUPS = 80, 8, 64, 16, 32
 
@@ -163,3 +166,29 @@ def _write(path: Path, content: dict[str, Any]) -> None:
 
 def _write_lines(path: Path, rows: list[dict[str, Any]]) -> None:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
+def write_training(folder: Path, rollouts: int, *, steps: int = STEPS, part: int = 4096) -> None:
+    """Kept training rollouts as a run leaves them, each with a text of some 200 letters, in parts of `part` rows."""
+    rng = np.random.default_rng(0)
+    store = folder / "rollouts" / "train"
+    store.mkdir(parents=True)
+    for number, first in enumerate(range(0, rollouts, part)):
+        place = np.arange(first, min(first + part, rollouts))
+        drawn = rng.integers(20, 80, place.size)
+        columns = {
+            "problem_id": (place // GROUP_SIZE % 500).astype(str),
+            "sample": place % GROUP_SIZE,
+            "completion": [f"{'so it is ' * 20}{n}" for n in place],
+            "prompt_tokens": np.full(place.size, 30),
+            "completion_tokens": drawn,
+            "correct": drawn > 50,
+            "step": 1 + place * steps // rollouts,
+        }
+        arrays = [
+            pa.array(columns[name], type=kind) if name in columns else pa.nulls(place.size, kind)
+            for name, kind in zip(SCHEMA.names, SCHEMA.types, strict=True)
+        ]
+        pq.write_table(pa.table(arrays, schema=SCHEMA), store / f"part-{number:06d}.parquet", compression="zstd")
+    path = folder / "manifest.json"
+    _write(path, json.loads(path.read_text()) | {"settings": {"recipe": {"grpo": {}}}})
