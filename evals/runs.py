@@ -246,12 +246,7 @@ def load_baselines(folders: Sequence[Path], beside: Run) -> tuple[list[Baseline]
         if about.status != "finished":
             unfinished.append(Unfinished(name=about.run, status=about.status))
             continue
-        one = Baseline(
-            folder=folder,
-            manifest=_read(BaselineManifest, folder / "manifest.json"),
-            start=_read(SavedAudit, folder / "audit-start.json"),
-            end=_read(SavedAudit, folder / "audit-end.json"),
-        )
+        one = load_baseline(folder)
         protocol, name = _protocol(beside.start), beside.manifest.run
         _refuse_differences(protocol, name, _protocol(one.start), one.manifest.run)
         if one.manifest.kind == "few-shot":  # the examples are its template
@@ -259,6 +254,16 @@ def load_baselines(folders: Sequence[Path], beside: Run) -> tuple[list[Baseline]
         _refuse_differences(protocol, name, _protocol(one.end), f"{one.manifest.run} (end)")
         loaded.append(one)
     return loaded, unfinished
+
+
+def load_baseline(folder: Path) -> Baseline:
+    """One finished baseline. A missing or malformed file is a UsageError."""
+    return Baseline(
+        folder=folder,
+        manifest=_read(BaselineManifest, folder / "manifest.json"),
+        start=_read(SavedAudit, folder / "audit-start.json"),
+        end=_read(SavedAudit, folder / "audit-end.json"),
+    )
 
 
 def spent(folder: Path) -> Budget | None:

@@ -151,7 +151,8 @@ def _by_problem(single: Arm) -> list[dict[str, Any]]:
         counts = (before.correct, before.samples, after.correct, after.samples)
         if counts not in tables:
             pair = [[right, drawn - right] for right, drawn in (counts[:2], counts[2:])]
-            tables[counts] = float(fisher_exact(pair)[1])
+            found: Any = fisher_exact(pair)
+            tables[counts] = float(found.pvalue)
         rows.append(
             {
                 "run": run.manifest.run,
