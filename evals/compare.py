@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from configs.errors import UsageError
+from evals.arms import labels
 from evals.estimate import Estimate, mean_over_problems, paired_difference
 from evals.forecast import predictive_interval
 from evals.passk import pass_at_k, powers_of_two
@@ -93,7 +94,7 @@ def compare(
     runs: Sequence[Run], unfinished: Sequence[Unfinished] = (), baselines: Sequence[Baseline] = ()
 ) -> Comparison:
     """Measure every run and every arm. The runs must be comparable (`evals.runs.load_runs` sees to it)."""
-    label = _labels(runs)
+    label = labels(runs)
     grouped: dict[str, list[Run]] = {}
     for run in runs:
         grouped.setdefault(label(run), []).append(run)
@@ -105,19 +106,6 @@ def compare(
         unfinished=tuple(unfinished),
         baselines=tuple(baselines),
     )
-
-
-def _labels(runs: Sequence[Run]) -> Callable[[Run], str]:
-    """The base's name, and the recipe's where recipes differ or one is a control."""
-    several = len({run.manifest.recipe for run in runs}) > 1
-
-    def label(run: Run) -> str:
-        about = run.manifest
-        if about.control_of:
-            return f"{about.base}, {about.recipe} (control)"
-        return f"{about.base}, {about.recipe}" if several else about.base
-
-    return label
 
 
 def _arm(label: str, runs: Sequence[Run]) -> Arm:

@@ -59,13 +59,16 @@ def race(comparison: Comparison) -> list[Runner]:
     """Recipe by recipe and outcome by outcome, the strongest predictor first. Recipes of fewer than 3 bases run no race.
 
     Controls race by themselves: what ranks the bases under a coin is not what ranks them under right answers.
+    Of arms of one base and recipe that differ in a setting, the first named runs.
     """
-    by_recipe: dict[str, list[Arm]] = {}
+    by_recipe: dict[str, dict[str, Arm]] = {}
     for arm in comparison.arms:
         about = arm.runs[0].manifest
-        by_recipe.setdefault(about.recipe + (" (control)" if about.control_of else ""), []).append(arm)
+        recipe = about.recipe + (" (control)" if about.control_of else "")
+        by_recipe.setdefault(recipe, {}).setdefault(about.base, arm)
     found = []
-    for recipe, arms in by_recipe.items():
+    for recipe, by_base in by_recipe.items():
+        arms = [*by_base.values()]
         if len(arms) >= 3:
             values = predictors(arms)
             for outcome, of in OUTCOMES.items():
@@ -80,12 +83,15 @@ def predictors(arms: Sequence[Arm]) -> dict[str, list[float] | str]:
     found: dict[str, list[float] | str] = {f"pass@{k}": [arm.before[k].value for arm in arms] for k in shared}
     for k in RACED_K:
         found.setdefault(f"pass@{k}", f"not measured: an audit drew fewer than {k} samples")
-    found["pass@1 on training problems"] = _each(arms, lambda run: run.signal.pass_at_k.read[1].value)
+    mixed = len({run.signal.suite.fingerprint for arm in arms for run in arm.runs}) > 1
+    other_problems = "not comparable: train_suite.fingerprint differs between these bases"
+    training = "pass@1 on training problems"
+    found[training] = other_problems if mixed else _each(arms, lambda run: run.signal.pass_at_k.read[1].value)
     share = f"informative share at G = {'/'.join(map(str, groups))}"
-    unknown = [arm.label for arm in arms if arm.share is None]
-    found[share] = (
-        f"not measured: {', '.join(unknown)}" if unknown else [arm.share.value for arm in arms if arm.share is not None]
-    )
+    if mixed or len(groups) > 1:
+        found[share] = other_problems if mixed else "not comparable: group_size differs between these bases"
+    else:
+        found[share] = _each(arms, lambda run: _value(run.signal.forecast.get(groups[0])))
     found["answer rate"] = _each(arms, lambda run: run.start.answer_rate.value)
     found["stop rate"] = _each(arms, lambda run: run.start.stop_rate.value)
     for name in ("mean_token_logprob", "mean_completion_tokens"):

@@ -6,7 +6,7 @@ Reads files only; nothing here knows how they were made. Keys a reader does not 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -17,6 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from configs.errors import UsageError
 from configs.schema import Reading
+from evals.arms import labels
 from evals.estimate import Estimate
 from evals.rollouts import RolloutStore
 
@@ -144,6 +145,8 @@ class GrpoManifest(Manifest):
     split: dict[str, float]
     hardware: dict[str, Any] = field(default_factory=dict)
     """`gpus` names each device that was held, as its driver calls it; none on a CPU."""
+    settings: dict[str, Any] = field(default_factory=dict)
+    """All that was chosen, the whole recipe among it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -308,26 +311,21 @@ def load_manifest(folder: Path) -> Manifest:
 
 def check_comparable(runs: Sequence[Run]) -> None:
     """Refuse runs that were measured differently, naming the field and the two runs."""
-    seen: dict[tuple[str, str, int], Run] = {}
+    label = labels(runs)
+    seen: dict[tuple[str, int], Run] = {}
+    firsts: dict[str, Run] = {}
     for run in runs:
         _refuse_differences(_protocol(runs[0].start), runs[0].manifest.run, _protocol(run.start), run.manifest.run)
-        identity = (run.manifest.base, run.manifest.recipe, run.manifest.seed)
-        if twin := seen.get(identity):
+        twin = seen.setdefault((label(run), run.manifest.seed), run)
+        if twin is not run:
             raise UsageError(
                 f"{twin.folder} and {run.folder} are both seed {run.manifest.seed} of {run.manifest.base} "
                 f"under {run.manifest.recipe}; name one of them"
             )
-        seen[identity] = run
-    for first, other in _pairs_of_one_arm(runs):
+        first = firsts.setdefault(label(run), run)
         for name in ("group_size", "groups_per_step"):
-            mine, theirs = getattr(first.manifest, name), getattr(other.manifest, name)
-            _refuse_differences({name: mine}, first.manifest.run, {name: theirs}, other.manifest.run)
-
-
-def _pairs_of_one_arm(runs: Sequence[Run]) -> Iterable[tuple[Run, Run]]:
-    firsts: dict[tuple[str, str], Run] = {}
-    for run in runs:
-        yield firsts.setdefault((run.manifest.base, run.manifest.recipe), run), run
+            mine, theirs = getattr(first.manifest, name), getattr(run.manifest, name)
+            _refuse_differences({name: mine}, first.manifest.run, {name: theirs}, run.manifest.run)
 
 
 def _asking(record: SavedAudit | GrpoManifest) -> dict[str, object]:

@@ -127,6 +127,34 @@ def test_one_base_under_two_recipes_makes_two_arms(tmp_path):
     assert findings(study).startswith("2 arms")
 
 
+def test_a_run_with_another_setting_is_another_arm_and_no_other_seed(tmp_path):
+    def chosen(rate, **more):
+        recipe = {
+            "name": "tiny",
+            "grpo": {"learning_rate": rate, "beta": 0.0},
+            "audit": {"every": rate},
+            "sources": [str(rate)],
+        }
+        return Changes(manifest={"settings": {"recipe": recipe, "seed": 7, "origin": str(rate), **more}})
+
+    runs = [
+        write_run(tmp_path / "a", LATENT, 0, changes=chosen(4e-4)),
+        write_run(tmp_path / "a", LATENT, 1, changes=chosen(4e-4)),
+        write_run(tmp_path / "b", LATENT, 1, changes=chosen(2e-4)),
+        write_run(tmp_path / "b", WORKED, 1, changes=chosen(2e-4)),
+    ]
+    assert [(arm.label, arm.seeds) for arm in compare(load_runs(runs)[0]).arms] == [
+        ("tiny-latent, grpo.learning_rate 0.0004", 2),
+        ("tiny-latent, grpo.learning_rate 0.0002", 1),
+        ("tiny-worked", 1),
+    ]
+    cut = write_run(tmp_path / "c", WORKED, 2, changes=chosen(2e-4, budget_tokens=1000))
+    assert [arm.label for arm in compare(load_runs([runs[3], cut])[0]).arms] == [
+        "tiny-worked, budget_tokens None",
+        "tiny-worked, budget_tokens 1000",
+    ]
+
+
 def test_a_control_stands_apart_from_its_recipe_and_is_called_one(tmp_path):
     control = replace(LATENT, recipe="tiny-random", control_of="tiny", end=0.0)
     study = laid_out(tmp_path / "both", (LATENT, control), seeds=(0, 1))

@@ -108,3 +108,16 @@ def test_bases_race_under_one_recipe_and_controls_by_themselves(tmp_path):
 
 def test_two_bases_run_no_race(tmp_path):
     assert race(compare([load_run(write_run(tmp_path, fate)) for fate in FATES[:2]])) == []
+
+
+def test_what_was_measured_on_other_problems_or_in_other_groups_does_not_race(tmp_path):
+    folders = [write_run(tmp_path, fate) for fate in FATES]
+    path = folders[0] / "audit-signal.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"suite": {"name": "other", "fingerprint": "cccc"}}))
+    notes = {runner.predictor: runner.note for runner in race(compare(load_runs(folders)[0]))}
+    assert "train_suite.fingerprint differs" in notes["pass@1 on training problems"]
+    assert "train_suite.fingerprint differs" in notes["informative share at G = 16"]
+    path = folders[1] / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"group_size": 8}))
+    notes = {runner.predictor: runner.note for runner in race(compare(load_runs(folders[1:])[0]))}
+    assert "group_size differs" in notes["informative share at G = 8/16"]
