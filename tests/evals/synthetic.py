@@ -168,13 +168,13 @@ def _write_lines(path: Path, rows: list[dict[str, Any]]) -> None:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
 
-def write_training(folder: Path, rollouts: int, *, steps: int = STEPS, part: int = 4096) -> None:
-    """Kept training rollouts as a run leaves them, each with a text of some 200 letters, in parts of `part` rows."""
+def write_training(folder: Path, rollouts: int) -> None:
+    """Kept training rollouts as a run leaves them, each with a text of some 200 letters, in parts of 4,096 rows."""
     rng = np.random.default_rng(0)
     store = folder / "rollouts" / "train"
     store.mkdir(parents=True)
-    for number, first in enumerate(range(0, rollouts, part)):
-        place = np.arange(first, min(first + part, rollouts))
+    for number, first in enumerate(range(0, rollouts, 4096)):
+        place = np.arange(first, min(first + 4096, rollouts))
         drawn = rng.integers(20, 80, place.size)
         columns = {
             "problem_id": (place // GROUP_SIZE % 500).astype(str),
@@ -183,7 +183,7 @@ def write_training(folder: Path, rollouts: int, *, steps: int = STEPS, part: int
             "prompt_tokens": np.full(place.size, 30),
             "completion_tokens": drawn,
             "correct": drawn > 50,
-            "step": 1 + place * steps // rollouts,
+            "step": 1 + place * STEPS // rollouts,
         }
         arrays = [
             pa.array(columns[name], type=kind) if name in columns else pa.nulls(place.size, kind)

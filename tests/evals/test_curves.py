@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
-from synthetic import BLANK, LATENT, Changes, write_run
+from synthetic import BLANK, LATENT, Changes, write_run, write_training
 
 from evals.compare import compare
 from evals.curves import curve, curves
@@ -76,3 +79,19 @@ def test_a_run_that_kept_no_rollouts_and_logged_no_tokens_still_has_its_steps(tm
     points = curve(load_run(write_run(tmp_path, LATENT)))
     assert [point.step for point in points] == list(range(0, 81, 8))
     assert points[1].sampled_tokens is points[1].training_tokens is points[1].seconds is None
+
+
+def test_ten_times_the_rollouts_take_no_more_memory(tmp_path):
+    """Of a run with texts 200 letters long; parts are read some thousand rows at a time."""
+    code = "import resource, sys; from pathlib import Path; from evals.runs import spent; "
+    code += "print(spent(Path(sys.argv[1])).sampled_tokens, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)"
+    found = []
+    for name, rollouts in (("few", 20_000), ("many", 200_000)):
+        folder = write_run(tmp_path / name, LATENT, problems=8)
+        write_training(folder, rollouts)
+        command = [sys.executable, "-c", code, str(folder)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2])
+        found.append([float(word) for word in done.stdout.split()])
+    (few, small), (many, large) = found
+    assert many == pytest.approx(10 * few, rel=0.01)
+    assert large < small + 60  # MiB
