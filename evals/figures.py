@@ -122,7 +122,8 @@ def learning_by_tokens(arms: Sequence[Arm]) -> Figure:
     figure.axes[0].set_ylabel("Held-out pass@1 (%)")
     unknown = {why for arm in arms for run in arm.runs if (why := price_of(run)[1])}
     left_out = f"; no dollars: {min(unknown)}" if unknown and not priced else ""
-    figure.suptitle(f"Held-out pass@1 by what it took, controls among them{left_out}", fontsize=9.5, x=0.01, ha="left")
+    controls = ", controls among them" if any(arm.runs[0].manifest.control_of for arm in arms) else ""
+    figure.suptitle(f"Held-out pass@1 by what it took{controls}{left_out}", fontsize=9.5, x=0.01, ha="left")
     _legend(figure, arms)
     return figure
 

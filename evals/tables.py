@@ -17,7 +17,7 @@ from evals.transitions import transitions, transitions_by_problem
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """Rows of a comparison under one file name. Every number has its interval in columns `_low` and `_high` beside it."""
+    """Rows of a comparison under one file name. An estimate has its 95% interval in columns `_low` and `_high` beside it."""
 
     name: str
     title: str

@@ -1,5 +1,6 @@
 import csv
 import json
+import runpy
 import subprocess
 import sys
 from dataclasses import replace
@@ -18,7 +19,7 @@ from evals.figures import draw
 from evals.findings import findings
 from evals.rollouts import RolloutStore
 from evals.runs import load_audit, load_baselines, load_run, load_runs, spent
-from evals.tables import write_tables
+from evals.tables import TABLES, write_tables
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "compare.py"
 
@@ -242,6 +243,39 @@ def test_tables_hold_one_row_per_run_and_one_per_base(study, tmp_path):
     worked = next(row for row in arms if row["arm"] == "tiny-worked")
     assert (worked["seeds"], worked["seeds_taken_off"]) == ("3", "3")
     assert float(worked["gain_seed_min"]) <= float(worked["gain"]) <= float(worked["gain_seed_max"])
+
+
+def test_every_table_is_a_file_that_reads_back_and_one_without_rows_is_none(study, tmp_path):
+    (tmp_path / "left_out.csv").write_text("of an earlier comparison of the same runs")
+    written = {path.stem: [*csv.DictReader(path.open())] for path in write_tables(study, tmp_path)}
+    assert written.keys() == {one.name for one in TABLES} - {"left_out"}
+    assert not (tmp_path / "left_out.csv").exists()
+    assert len(written["transitions_by_problem"]) == 12 * 128
+    assert {row["arm"] for row in written["crossings"]} == {fate.base for fate in TINY}
+    for name in ("transitions", "pass_at_k", "crossings", "logit_gain", "matched_gain", "curves"):
+        assert "seeds" in written[name][0] or "seed" in written[name][0], name
+    for row in (row for rows in written.values() for row in rows):
+        for low in (name for name in row if name.endswith("_low") and f"{name.removesuffix('_low')}_high" in row):
+            stem = low.removesuffix("_low")
+            if row[low] and stem in row:
+                assert float(row[low]) <= float(row[stem]) <= float(row[f"{stem}_high"]), (stem, row)
+
+
+def test_many_runs_are_printed_arm_by_arm_and_no_more_rows_than_a_screen_takes(tmp_path, capsys):
+    fates = [Fate(base=f"base-{number}", start=0.01 * number, end=0.5) for number in range(14)]
+    folders = [write_run(tmp_path, fate, problems=16) for fate in fates]
+    folders.append(write_run(tmp_path, BLANK, changes=Changes(manifest={"status": "interrupted"})))
+    laid = compare(*load_runs(folders))
+    paths = write_tables(laid, tmp_path)
+    runpy.run_path(str(SCRIPT))["show"](laid, paths, "That is all.")
+    printed = capsys.readouterr().out
+    assert sum(line.startswith("  base-") for line in printed.splitlines()) == 2 * 12  # two tables
+    assert f"the rest, run by run, is in {tmp_path}/table.csv" in printed.replace("\n", "")
+    assert "left out: tiny-blank-tiny-s0 is interrupted" in printed
+    assert "tiny, end pass@1: " in printed
+    assert len(printed.splitlines()) < 50
+    (row,) = csv.DictReader((tmp_path / "left_out.csv").open())
+    assert row == {"run": "tiny-blank-tiny-s0", "status": "interrupted"}
 
 
 def test_one_seed_per_base_needs_no_summary(tmp_path):
