@@ -21,13 +21,10 @@ def sweep(audits: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
     """
     best = max(audits, key=lambda name: audits[name]["pass_at_k"]["read"]["1"]["value"])
 
-    same = [one.get("question") or one["id"] for one in audits[best]["problems"]]
-
-    def rates(name: str) -> np.ndarray:
-        return np.array([one["correct"] / one["samples"] for one in audits[name]["problems"]])
+    top, same = problem_rates(audits[best])
 
     def behind(name: str) -> dict[str, Any] | None:
-        return None if name == best else paired_difference(rates(name), rates(best), same=same).to_json()
+        return None if name == best else paired_difference(problem_rates(audits[name])[0], top, same=same).to_json()
 
     return {
         "best": best,
@@ -43,6 +40,13 @@ def sweep(audits: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
             for name, audit in audits.items()
         },
     }
+
+
+def problem_rates(audit: Mapping[str, Any]) -> tuple[np.ndarray, list[str]]:
+    """Pass rate of each problem of an audit.json, and what it asks: `same` of `evals.estimate`; its id where none was kept."""
+    problems = audit["problems"]
+    rates = np.array([one["correct"] / one["samples"] for one in problems])
+    return rates, [one.get("question") or one["id"] for one in problems]
 
 
 def sweep_table(found: dict[str, Any], left_out: Mapping[str, str]) -> list[tuple[str, ...]]:
