@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from configs.errors import UsageError
+from evals.arms import labels
 from evals.estimate import Estimate, mean_over_problems, paired_difference
 from evals.forecast import predictive_interval
 from evals.passk import pass_at_k, powers_of_two
@@ -93,7 +94,7 @@ def compare(
     runs: Sequence[Run], unfinished: Sequence[Unfinished] = (), baselines: Sequence[Baseline] = ()
 ) -> Comparison:
     """Measure every run and every arm. The runs must be comparable (`evals.runs.load_runs` sees to it)."""
-    label = _labels(runs)
+    label = labels(runs)
     grouped: dict[str, list[Run]] = {}
     for run in runs:
         grouped.setdefault(label(run), []).append(run)
@@ -107,31 +108,19 @@ def compare(
     )
 
 
-def _labels(runs: Sequence[Run]) -> Callable[[Run], str]:
-    """The base's name, and the recipe's where recipes differ or one is a control."""
-    several = len({run.manifest.recipe for run in runs}) > 1
-
-    def label(run: Run) -> str:
-        about = run.manifest
-        if about.control_of:
-            return f"{about.base}, {about.recipe} (control)"
-        return f"{about.base}, {about.recipe}" if several else about.base
-
-    return label
-
-
 def _arm(label: str, runs: Sequence[Run]) -> Arm:
     fewest = min(int(audit.samples.min()) for run in runs for audit in (run.start, run.end))
-    before = {k: _rates([run.start for run in runs], k) for k in powers_of_two(fewest)}
-    after = {k: _rates([run.end for run in runs], k) for k in powers_of_two(fewest)}
+    before = {k: rates([run.start for run in runs], k) for k in powers_of_two(fewest)}
+    after = {k: rates([run.end for run in runs], k) for k in powers_of_two(fewest)}
     shares = [run.signal.forecast.get(run.manifest.group_size) for run in runs]
+    same = runs[0].start.questions
     return Arm(
         label=label,
         runs=tuple(runs),
-        before={k: mean_over_problems(rates) for k, rates in before.items()},
-        after={k: mean_over_problems(rates) for k, rates in after.items()},
-        gain=paired_difference(before[1], after[1]),
-        gain_by_seed=tuple(float((_rates([run.end], 1) - _rates([run.start], 1)).mean()) for run in runs),
+        before={k: mean_over_problems(passed, same=same) for k, passed in before.items()},
+        after={k: mean_over_problems(passed, same=same) for k, passed in after.items()},
+        gain=paired_difference(before[1], after[1], same=same),
+        gain_by_seed=tuple(float((rates([run.end], 1) - rates([run.start], 1)).mean()) for run in runs),
         answered=(_mean([run.start.answer_rate for run in runs]), _mean([run.end.answer_rate for run in runs])),
         stopped=(_mean([run.start.stop_rate for run in runs]), _mean([run.end.stop_rate for run in runs])),
         share=_mean([share for share in shares if share is not None]) if None not in shares else None,
@@ -153,7 +142,7 @@ def by_settings(baselines: Sequence[Baseline]) -> list[list[Baseline]]:
 
 def ended(group: Sequence[Baseline]) -> Estimate:
     """Pass@1 where a baseline ended, averaged over its seeds."""
-    return mean_over_problems(_rates([one.end for one in group], 1))
+    return mean_over_problems(rates([one.end for one in group], 1), same=group[0].end.questions)
 
 
 def ahead(arm: Arm, group: Sequence[Baseline]) -> tuple[Estimate, list[int]] | None:
@@ -166,20 +155,16 @@ def ahead(arm: Arm, group: Sequence[Baseline]) -> tuple[Estimate, list[int]] | N
     seeds = sorted(baseline.keys() & rl.keys())
     if not seeds:
         return None
-    before, after = (_rates([audits[seed] for seed in seeds], 1) for audits in (baseline, rl))
-    return paired_difference(before, after), seeds
+    before, after = (rates([audits[seed] for seed in seeds], 1) for audits in (baseline, rl))
+    return paired_difference(before, after, same=arm.runs[0].end.questions), seeds
 
 
-def _rates(audits: Sequence[SavedAudit], k: int) -> np.ndarray:
+def rates(audits: Sequence[SavedAudit], k: int) -> np.ndarray:
     """pass@k of each problem, averaged over seeds; problems in the order of their ids, so that arms pair up.
 
     Seeds are averaged and not pooled: the start audits of one base may be the same samples several times over.
     """
-    by_id = []
-    for audit in audits:
-        order = np.argsort([problem.id for problem in audit.problems])
-        by_id.append(pass_at_k(audit.correct, audit.samples, k)[order])
-    return np.clip(np.mean(by_id, axis=0), 0, 1)
+    return np.clip(np.mean([pass_at_k(audit.correct, audit.samples, k) for audit in audits], axis=0), 0, 1)
 
 
 def _mean(estimates: Sequence[Estimate]) -> Estimate:
@@ -209,7 +194,7 @@ def _score_forecast(run: Run) -> Forecast | None:
 
 def _take_off(run: Run) -> int | None:
     """Steps that were not logged, or logged without an accuracy, break a row of steps."""
-    if _rates([run.start], 1).mean() >= TAKE_OFF:
+    if rates([run.start], 1).mean() >= TAKE_OFF:
         return 0
     accuracy = {row["step"]: row["accuracy"] for row in run.metrics if "accuracy" in row}
     for last in sorted(accuracy):
@@ -286,7 +271,7 @@ def _run_row(single: Arm) -> dict[str, Any]:
         "seed": about.seed,
         **_scores(single),
         "group_size": about.group_size,
-        **_spread("forecast_share", single.share),
+        **spread("forecast_share", single.share),
         "observed_share": _rounded(scored.observed) if scored else None,
         "predicted_low": _rounded(scored.low) if scored else None,
         "predicted_high": _rounded(scored.high) if scored else None,
@@ -307,10 +292,10 @@ def _baseline_row(one: Baseline) -> dict[str, Any]:
         "base": about.base,
         "recipe": about.kind,
         "seed": about.seed,
-        **_spread("pass_at_1_start", one.start.pass_at_k.read[1]),
-        **_spread("pass_at_1_end", one.end.pass_at_k.read[1]),
+        **spread("pass_at_1_start", one.start.pass_at_k.read[1]),
+        **spread("pass_at_1_end", one.end.pass_at_k.read[1]),
         "problems": about.gain.n,
-        **_spread("gain", about.gain),
+        **spread("gain", about.gain),
         "sampled_tokens": about.budget.sampled_tokens,
         "training_tokens": about.budget.training_tokens,
         "seconds": about.seconds,
@@ -326,7 +311,7 @@ def _arm_row(arm: Arm) -> dict[str, Any]:
         **_scores(arm),
         "gain_seed_min": _rounded(min(arm.gain_by_seed)),
         "gain_seed_max": _rounded(max(arm.gain_by_seed)),
-        **_spread("forecast_share", arm.share),
+        **spread("forecast_share", arm.share),
         "observed_share_mean": _rounded(float(np.mean([each.observed for each in scored]))) if scored else None,
         "forecasts_held": sum(each.held for each in scored),
         "forecasts_scored": len(scored),
@@ -340,16 +325,17 @@ def _arm_row(arm: Arm) -> dict[str, Any]:
 
 
 def _scores(arm: Arm) -> dict[str, Any]:
-    row = _spread("pass_at_1_start", arm.before[1]) | _spread("pass_at_1_end", arm.after[1])
-    row |= {"problems": arm.gain.n} | _spread("gain", arm.gain)
+    row = spread("pass_at_1_start", arm.before[1]) | spread("pass_at_1_end", arm.after[1])
+    row |= {"problems": arm.gain.n} | spread("gain", arm.gain)
     for k in [k for k in arm.before if k >= FIRST_REPORTED_K]:
-        row |= _spread(f"pass_at_{k}_start", arm.before[k]) | _spread(f"pass_at_{k}_end", arm.after[k])
+        row |= spread(f"pass_at_{k}_start", arm.before[k]) | spread(f"pass_at_{k}_end", arm.after[k])
     for name, (start, end) in {"answer_rate": arm.answered, "stop_rate": arm.stopped}.items():
         row |= {f"{name}_start": _rounded(start.value), f"{name}_end": _rounded(end.value)}
     return row
 
 
-def _spread(name: str, estimate: Estimate | None) -> dict[str, float | None]:
+def spread(name: str, estimate: Estimate | None) -> dict[str, float | None]:
+    """A value and the ends of its interval as three cells of a row; empty where there is none."""
     if estimate is None:
         return {name: None, f"{name}_low": None, f"{name}_high": None}
     low, high = _rounded(estimate.low), _rounded(estimate.high)
@@ -380,15 +366,8 @@ def claim(out: Path, runs: Sequence[Run | Baseline]) -> None:
     )
 
 
-def write_tables(comparison: Comparison, out: Path) -> list[Path]:
-    """table.csv, and summary.csv when some arm has several seeds. An empty cell means not measured, or never."""
-    paths = [_write_csv(out / "table.csv", table(comparison))]
-    if any(arm.seeds > 1 for arm in comparison.arms):
-        paths.append(_write_csv(out / "summary.csv", summary(comparison)))
-    return paths
-
-
-def _write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> Path:
+def write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> Path:
+    """Rows under the columns that any of them has; a cell that a row lacks is empty."""
     columns = list(dict.fromkeys(name for row in rows for name in row))
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, fieldnames=columns, lineterminator="\n")

@@ -6,11 +6,10 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from evals.estimate import Estimate, paired_difference
 from evals.jobs import whole
 from evals.study import Cell
+from evals.sweep import problem_rates
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +44,9 @@ def _beside(trained: Cell, done: dict[tuple[str, str, str], Cell]) -> Iterator[E
     for shown in done.values():
         asked = f"{trained.template}+{shown.shots}shot"
         if base and (shown.base, shown.suite, shown.template) == (trained.origin, trained.suite, asked):
-            (at, before), (helped, showed), (end, after) = (_rates(one) for one in (base, shown, trained))
+            audits = [json.loads((one.folder / "audit.json").read_text("utf-8")) for one in (base, shown, trained)]
+            (before, same), (showed, _), (after, _) = map(problem_rates, audits)
+            at, helped, end = (Estimate.from_json(audit["pass_at_k"]["read"]["1"]) for audit in audits)
             yield Elicited(
                 model=trained.base,
                 base=trained.origin,
@@ -55,17 +56,10 @@ def _beside(trained: Cell, done: dict[tuple[str, str, str], Cell]) -> Iterator[E
                 before=at,
                 shown=helped,
                 after=end,
-                gain=paired_difference(before, after),
-                by_examples=paired_difference(before, showed),
-                beyond_examples=paired_difference(showed, after),
+                gain=paired_difference(before, after, same=same),
+                by_examples=paired_difference(before, showed, same=same),
+                beyond_examples=paired_difference(showed, after, same=same),
             )
-
-
-def _rates(cell: Cell) -> tuple[Estimate, np.ndarray]:
-    """Pass@1 with its interval, and of each problem."""
-    audit = json.loads((cell.folder / "audit.json").read_text(encoding="utf-8"))
-    rates = np.array([one["correct"] / one["samples"] for one in audit["problems"]])
-    return Estimate.from_json(audit["pass_at_k"]["read"]["1"]), rates
 
 
 def told(found: Sequence[Elicited]) -> list[str]:

@@ -76,9 +76,16 @@ def fixed_questions(correct: np.ndarray, samples: np.ndarray) -> Estimate:
     return Estimate(value=mean, low=low, high=high, n=rates.size)
 
 
-def paired_difference(before: np.ndarray, after: np.ndarray, *, same: Sequence[object] | None = None) -> Estimate:
+def paired_difference(
+    before: np.ndarray,
+    after: np.ndarray,
+    *,
+    same: Sequence[object] | None = None,
+    weights: np.ndarray | None = None,
+) -> Estimate:
     """Mean of after - before over the same problems in the same order, for all such problems.
 
+    `weights`, above 0, say how much each problem counts (1 where none are given), as where it falls into a class by chance.
     Gains and losses each get the interval of `mean_over_problems`, and the two are joined by Zou & Donner (2008), eq. 2,
     with their correlation over problems. Pairing cancels what makes some problems hard before and after.
 
@@ -90,12 +97,12 @@ def paired_difference(before: np.ndarray, after: np.ndarray, *, same: Sequence[o
         raise ValueError(f"paired differences need the same problems twice, not {before.size} and {after.size}")
     gains, losses = np.maximum(after - before, 0), np.maximum(before - after, 0)
     clusters = _clusters(before, same)
-    gain = (float(gains.mean()), *_population(gains, clusters))
-    loss = (float(losses.mean()), *_population(losses, clusters))
-    gain_C, loss_C = (np.bincount(clusters, part - part.mean()) for part in (gains, losses))
-    spread = np.sqrt((gain_C**2).sum() * (loss_C**2).sum())
-    low, high = _difference(gain, loss, correlation=float((gain_C * loss_C).sum() / spread) if spread else 0.0)
-    return Estimate(value=gain[0] - loss[0], low=low, high=high, n=before.size)
+    gain, loss = (
+        (float(np.average(part, weights=weights)), *_population(part, clusters, weights)) for part in (gains, losses)
+    )
+    together = correlation_of_means(gains, losses, same=same, weights=weights)
+    low, high = difference_interval(gain, loss, correlation=together)
+    return Estimate(value=gain[0] - loss[0], low=max(low, -1.0), high=min(high, 1.0), n=before.size)
 
 
 def fixed_difference(before: tuple[np.ndarray, np.ndarray], after: tuple[np.ndarray, np.ndarray]) -> Estimate:
@@ -106,8 +113,9 @@ def fixed_difference(before: tuple[np.ndarray, np.ndarray], after: tuple[np.ndar
     one, other = fixed_questions(*after), fixed_questions(*before)
     if one.n != other.n:
         raise ValueError(f"differences need the same questions twice, not {other.n} and {one.n}")
-    low, high = _difference((one.value, one.low, one.high), (other.value, other.low, other.high), correlation=0.0)
-    return Estimate(value=one.value - other.value, low=low, high=high, n=one.n)
+    ends = ((each.value, each.low, each.high) for each in (one, other))
+    low, high = difference_interval(*ends, correlation=0.0)
+    return Estimate(value=one.value - other.value, low=max(low, -1.0), high=min(high, 1.0), n=one.n)
 
 
 def ratio_over_problems(amounts: np.ndarray, counts: np.ndarray, *, same: Sequence[object] | None = None) -> Estimate:
@@ -140,14 +148,17 @@ def _clusters(values: np.ndarray, same: Sequence[object] | None) -> np.ndarray:
     return np.array([number.setdefault(name, len(number)) for name in same])
 
 
-def _population(values: np.ndarray, clusters: np.ndarray) -> tuple[float, float]:
+def _population(values: np.ndarray, clusters: np.ndarray, weights: np.ndarray | None = None) -> tuple[float, float]:
     """C = clusters. The mean is over problems, so a question asked twice counts twice and as one observation."""
-    mean, count = float(values.mean()), int(clusters.max()) + 1
-    residual_C = np.bincount(clusters, values - mean)
-    error = count / max(count - 1, 1) * float((residual_C**2).sum()) / values.size**2
+    weight = np.ones(values.size) if weights is None else weights
+    weight_C = np.bincount(clusters, weight) / np.bincount(clusters)
+    mean, count = float(np.average(values, weights=weight)), float(weight_C.sum() ** 2 / (weight_C**2).sum())
+    residual_C = np.bincount(clusters, weight * (values - mean))
+    error = count / max(count - 1, 1) * float((residual_C**2).sum()) / weight.sum() ** 2
     if error <= 1e-24:  # rounding
         return _wilson_jeffreys(mean, count)
-    departure_C = np.abs(np.bincount(clusters, values - np.median(values)))
+    middle = np.median(values) if weights is None else np.quantile(values, 0.5, weights=weights, method="inverted_cdf")
+    departure_C = np.abs(np.bincount(clusters, weight * (values - middle)))
     alike = departure_C.sum() ** 2 / (departure_C**2).sum()
     effective = mean * (1 - mean) / error
     return _wilson_jeffreys(mean, max(min(count, effective), effective * (NORMAL / _t(max(alike, 1.0))) ** 2))
@@ -174,15 +185,32 @@ def _t(freedom: float) -> float:
     return float(stdtrit(freedom, 0.975))
 
 
-def _difference(
+def correlation_of_means(
+    one: np.ndarray,
+    other: np.ndarray,
+    *,
+    same: Sequence[object] | None = None,
+    weights: np.ndarray | None = None,
+) -> float:
+    """How two means over the same problems go together from one draw of problems to the next; 0 where one is fixed."""
+    clusters, weight = _clusters(one, same), np.ones(one.size) if weights is None else weights
+    one_C, other_C = (
+        np.bincount(clusters, weight * (part - np.average(part, weights=weight))) for part in (one, other)
+    )
+    spread = np.sqrt((one_C**2).sum() * (other_C**2).sum())
+    return float((one_C * other_C).sum() / spread) if spread else 0.0
+
+
+def difference_interval(
     one: tuple[float, float, float], other: tuple[float, float, float], *, correlation: float
 ) -> tuple[float, float]:
-    """The interval of one - other, each given as (value, low, high): Zou & Donner (2008), eq. 2."""
+    """The interval of one - other, each given as (value, low, high): Zou & Donner (2008), eq. 2. Ends may be infinite."""
 
     def margin(first: float, second: float) -> float:
+        if np.isinf([first, second]).any():
+            return np.inf
         return float(np.sqrt(max(first**2 + second**2 - 2 * correlation * first * second, 0.0)))
 
     value = one[0] - other[0]
     low = value - margin(one[0] - one[1], other[2] - other[0])
-    high = value + margin(one[2] - one[0], other[0] - other[1])
-    return max(low, -1.0), min(high, 1.0)
+    return low, value + margin(one[2] - one[0], other[0] - other[1])

@@ -1,4 +1,4 @@
-"""The four figures of a comparison. Same runs, same bytes: no dates, fixed SVG ids, no global matplotlib state.
+"""The figures of a comparison. Same runs, same bytes: no dates, fixed SVG ids, no global matplotlib state.
 
 Rates are drawn in percent. Every arm keeps its colour and marker through all figures.
 """
@@ -19,12 +19,16 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from evals.compare import Arm, Comparison, predictors
+from evals.crossing import crossing
+from evals.curves import Point, curve, price_of
 from evals.estimate import Estimate
+from evals.transitions import MOVES, moves
 
 # Okabe & Ito (2008), without yellow, which is hard to see on white
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", "p", ">", "*")  # 7 and 11 share no factor: 77 distinct pairs
 GREY = "0.45"
+MOVE_COLOURS = {"stays": "#0072B2", "gained": "#009E73", "lost": "#D55E00", "never": "0.85"}
 WIDTH = 7.0  # inches, a two-column page
 
 STYLE: dict[Any, Any] = {
@@ -54,6 +58,8 @@ def draw(comparison: Comparison, out: Path) -> list[Path]:
     figures: dict[str, Callable[[Sequence[Arm]], Figure]] = {
         "learning_curves": learning_curves,
         "base_to_final": base_to_final,
+        "learning_by_tokens": learning_by_tokens,
+        "transitions": transitions_by_arm,
         "pass_at_k": pass_at_k_before_and_after,
         "predictors": gain_by_predictor,
     }
@@ -94,6 +100,89 @@ def learning_curves(arms: Sequence[Arm]) -> Figure:
     return figure
 
 
+def learning_by_tokens(arms: Sequence[Arm]) -> Figure:
+    """Held-out pass@1 over tokens, and over dollars where a price is known: mean of an arm's seeds at each step."""
+    by_arm = [[curve(run) for run in arm.runs] for arm in arms]
+    sampled = all(point.sampled_tokens is not None for seeds in by_arm for points in seeds for point in points)
+    tokens = ("sampled_tokens", "Tokens sampled to train on") if sampled else ("training_tokens", "Tokens trained on")
+    panels: list[tuple[str, Callable[[Point], float | None]]] = [(tokens[1], lambda point: getattr(point, tokens[0]))]
+    priced = [arm for arm in arms if all(price_of(run)[0] for run in arm.runs)]
+    if priced:
+        title = "Dollars, middle of the price's range" + ("" if len(priced) == len(arms) else " (where one is known)")
+        panels.append((title, lambda point: point.usd and math.sqrt(point.usd.low * point.usd.high)))
+    figure = Figure(figsize=(WIDTH, 3.0 + 0.2 * _legend_rows(arms)))
+    for axes, (what, of) in zip(figure.subplots(1, len(panels), sharey=True, squeeze=False).flat, panels, strict=True):
+        for index, (seeds, (colour, marker)) in enumerate(zip(by_arm, _looks(arms), strict=True)):
+            at, middle = _averaged(seeds, of)
+            axes.plot(at, middle, color=colour, linestyle=_dashes(index), marker=marker, clip_on=False, zorder=3)
+        axes.set(xlabel=what, ylim=(0, 100))
+        axes.set_xlim(left=0)
+        axes.xaxis.set_major_locator(MaxNLocator(5))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _short(value)))
+    figure.axes[0].set_ylabel("Held-out pass@1 (%)")
+    unknown = {why for arm in arms for run in arm.runs if (why := price_of(run)[1])}
+    left_out = f"; no dollars: {min(unknown)}" if unknown and not priced else ""
+    controls = ", controls among them" if any(arm.runs[0].manifest.control_of for arm in arms) else ""
+    figure.suptitle(f"Held-out pass@1 by what it took{controls}{left_out}", fontsize=9.5, x=0.01, ha="left")
+    _legend(figure, arms)
+    return figure
+
+
+def _averaged(seeds: Sequence[Sequence[Point]], of: Callable[[Point], float | None]) -> tuple[list[float], list[float]]:
+    """Means over seeds of both coordinates, in percent, at steps where every seed has both."""
+    by_seed = [{point.step: (of(point), 100 * point.pass_at_1.value) for point in points} for points in seeds]
+    at, middle = [], []
+    for step in sorted(set.intersection(*(set(rows) for rows in by_seed))):
+        places = [rows[step][0] for rows in by_seed]
+        known = [place for place in places if place is not None]
+        if len(known) == len(places):
+            at.append(float(np.mean(known)))
+            middle.append(float(np.mean([rows[step][1] for rows in by_seed])))
+    return at, middle
+
+
+def _short(value: float) -> str:
+    """1,500,000 as 1.5M."""
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= size:
+            return f"{value / size:g}{letter}"
+    return f"{value:g}"
+
+
+def transitions_by_arm(arms: Sequence[Arm]) -> Figure:
+    """Each problem by whether half of its samples were right before and after; below, what sampling alone would move."""
+    figure = Figure(figsize=(WIDTH, 1.5 + 0.42 * len(arms)))
+    axes = figure.subplots()
+    for row, arm in enumerate(reversed(arms)):
+        found = [move for move in moves(arm) if move.rule == "half"]
+        bars = [(row + 0.12, 0.42, [move.share for move in found])]
+        if all(move.no_change for move in found):
+            bars.append((row - 0.22, 0.14, [move.no_change for move in found if move.no_change]))
+        for height, thick, shares in bars:
+            left = 0.0
+            for name, share in zip(MOVES, shares, strict=True):
+                axes.barh(height, 100 * share.value, thick, left=left, color=MOVE_COLOURS[name], linewidth=0)
+                left += 100 * share.value
+        gained, lost = (next(move.share for move in found if move.name == name) for name in ("gained", "lost"))
+        axes.annotate(
+            f"+{100 * gained.value:.0f}% −{100 * lost.value:.0f}%",
+            (1.01, row + 0.12),
+            va="center",
+            fontsize=8.5,
+            xycoords=("axes fraction", "data"),
+        )
+    axes.set_yticks([row + 0.05 for row in range(len(arms))], [arm.label for arm in reversed(arms)])
+    axes.set(xlim=(0, 100), ylim=(-0.5, len(arms) - 0.45), xlabel="Problems (%)")
+    axes.grid(visible=False, axis="y")
+    axes.set_title(
+        "Problems solved (half of the samples right) before and after training\nthin: between two halves of the base's own samples, nothing changed"
+    )
+    told = {"stays": "solved both times", "gained": "gained", "lost": "lost", "never": "neither time"}
+    handles = [Line2D([], [], color=MOVE_COLOURS[name], linewidth=6, label=told[name]) for name in MOVES]
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+    return figure
+
+
 def base_to_final(arms: Sequence[Arm]) -> Figure:
     """Pass@1 before and after training with 95% intervals, lowest final score at the bottom."""
     order = sorted(range(len(arms)), key=lambda index: arms[index].after[1].value)
@@ -131,7 +220,7 @@ def pass_at_k_before_and_after(arms: Sequence[Arm]) -> Figure:
     longest = max(len(arm.label) for arm in arms)
     columns = min(len(arms), max(1, min(4, int(6.5 / (0.075 * longest)))))  # a character takes 0.075 inches
     rows = math.ceil(len(arms) / columns)
-    width = {1: 3.5, 2: 5.0}.get(columns, WIDTH)
+    width = max({1: 3.5, 2: 5.0}.get(columns, WIDTH), min(WIDTH, 0.6 + 0.075 * longest * columns))
     figure = Figure(figsize=(width, (0.8 if columns > 1 else 1.6) + 1.75 * rows))
     panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).flat
     for axes, arm, (colour, marker) in zip(panels, arms, _looks(arms), strict=False):
@@ -150,6 +239,7 @@ def pass_at_k_before_and_after(arms: Sequence[Arm]) -> Figure:
             )
         axes.set_title(arm.label, fontsize=9)
         axes.set_xscale("log", base=2)
+        _mark_crossing(axes, arm)
         axes.set(ylim=(0, 100))
     largest = max(k for arm in arms for k in arm.before)
     for position, axes in enumerate(list(figure.axes)):
@@ -164,6 +254,24 @@ def pass_at_k_before_and_after(arms: Sequence[Arm]) -> Figure:
         "Pass@k before (dashed) and after (solid)" + (" training, 95% intervals" if columns > 2 else ""), fontsize=9.5
     )
     return figure
+
+
+def _mark_crossing(axes: Axes, arm: Arm) -> None:
+    """A line where the base catches up, if it was behind before and not level throughout."""
+    found = crossing(arm)
+    if found.at is not None and found.at > 1:
+        axes.axvline(found.at, color=GREY, linewidth=0.9, linestyle=":")
+        sure = "" if found.behind_from else ", inside noise"
+        axes.annotate(
+            f"k = {found.at}{sure}",
+            (found.at, 0.03),
+            xytext=(-3, 0),
+            textcoords="offset points",
+            ha="right",
+            fontsize=8,
+            color=GREY,
+            xycoords=("data", "axes fraction"),
+        )
 
 
 def gain_by_predictor(arms: Sequence[Arm]) -> Figure:

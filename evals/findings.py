@@ -18,18 +18,22 @@ from evals.compare import (
     predictors,
     rank_correlation,
 )
+from evals.crossing import crossing
 from evals.estimate import Estimate
 
 
 def findings(comparison: Comparison) -> str:
     """Fates, what told them apart beforehand, gains, the record of the forecasts, and what the intervals leave out."""
     arms = comparison.arms
+    paid = [arm for arm in arms if not arm.runs[0].manifest.control_of]  # a coin's outcome is not foretold
     clauses = [
         _scope(comparison),
         *_fates(arms),
         *_order(arms),
-        *_separation(arms),
+        *_separation(paid),
         *_gains(arms),
+        *_ranks(paid),
+        *_crossings(arms),
         *_forecast_record(comparison.singles),
         *_baselines(comparison),
         _coverage(arms),
@@ -115,7 +119,7 @@ def _verdict(rose: Sequence[Estimate], never: Sequence[Estimate]) -> str:
 
 
 def _gains(arms: Sequence[Arm]) -> list[str]:
-    """Which gains have intervals above, across or below zero, and how the predictors rank with gain."""
+    """Which gains have intervals above, across or below zero."""
     sentences = []
     up = [arm for arm in arms if arm.gain.low > 0]
     down = [arm for arm in arms if arm.gain.high < 0]
@@ -126,15 +130,36 @@ def _gains(arms: Sequence[Arm]) -> list[str]:
     if flat:
         plural = "s" if len(flat) > 1 else ""
         sentences.append(f"The gain{plural} of {_join(arm.label for arm in flat)} cannot be told from zero.")
+    return sentences
+
+
+def _ranks(arms: Sequence[Arm]) -> list[str]:
+    """How the predictors rank with the gain."""
+    if len(arms) < 3:
+        return []
     gains = [arm.gain.value for arm in arms]
     ranked = {p.name: rank_correlation([p.of(arm).value for arm in arms], gains) for p in predictors(arms)}
     told = [f"{name} {rho:+.2f}" for name, rho in ranked.items() if rho is not None]
-    if told:
-        sentences.append(
-            f"Rank correlation with the gain over {len(arms)} {_noun(arms)}s: {_join(told)} "
-            "(a base near the ceiling has less to gain)."
-        )
-    return sentences
+    if not told:
+        return []
+    return [
+        f"Rank correlation with the gain over {len(arms)} {_noun(arms)}s: {_join(told)} "
+        "(a base near the ceiling has less to gain)."
+    ]
+
+
+def _crossings(arms: Sequence[Arm]) -> list[str]:
+    """At most a sentence: whose base overtakes it at larger k, and who stays ahead as far as samples go, beyond noise."""
+    found = [(arm, crossing(arm)) for arm in arms]
+    passed = [f"{arm.label} from k = {each.behind_from}" for arm, each in found if each.ahead_to and each.behind_from]
+    ahead = [arm.label for arm, each in found if each.ahead_to == max(each.lead) > 1]
+    clauses = [f"the base overtakes {_join(passed)}"] if passed else []
+    if ahead:
+        ends = sorted({each.largest for _, each in found})
+        told = f"k = {ends[0]}" if len(ends) == 1 else f"k = {ends[0]} to {ends[-1]}"
+        stay = "stays ahead of its base" if len(ahead) == 1 else "stay ahead of their bases"
+        clauses.append(f"{_join(ahead)} {stay} up to {told}, where samples end")
+    return [f"In pass@k, beyond noise at that k, {'; '.join(clauses)}."] if clauses else []
 
 
 def _forecast_record(singles: Sequence[Arm]) -> list[str]:

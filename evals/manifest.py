@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shlex
 import subprocess
 import sys
 import time
@@ -111,7 +112,7 @@ def open_run(folder: Path, kind: str, settings: dict[str, Any], facts: dict[str,
         "status": "running",
         **facts,
         "settings": json.loads(json.dumps(settings, default=str)),
-        "command": " ".join(sys.argv),
+        "command": shlex.join(sys.argv),
         "commit": _commit(),
         "versions": _versions(),
         "hardware": hardware(),

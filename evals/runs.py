@@ -6,8 +6,8 @@ Reads files only; nothing here knows how they were made. Keys a reader does not 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from configs.errors import UsageError
 from configs.schema import Reading
+from evals.arms import labels
 from evals.estimate import Estimate
 from evals.rollouts import RolloutStore
 
@@ -43,12 +44,16 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProblemCount:
-    """One audited problem: samples drawn, and how many were right by the audit's `reading` and by the lenient one."""
+    """One audited problem: samples drawn, and how many were right by the audit's `reading` and by the lenient one.
+
+    Problems that ask the same share the fingerprint `question`; audits written before it was kept have none.
+    """
 
     id: str
     samples: int
     correct: int
     lenient: int
+    question: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,15 +82,29 @@ class SavedAudit:
     completion_tokens: dict[str, float]
     forecast: dict[int, Estimate]
     problems: tuple[ProblemCount, ...]
+    behaviours: dict[str, Estimate] = field(default_factory=dict)
+    mean_token_logprob: Estimate | None = None
+    """None where a server sent no log-probabilities, and in audits written before it was kept."""
+    mean_completion_tokens: Estimate | None = None
+
+    @property
+    def by_id(self) -> list[ProblemCount]:
+        """The problems in the order of their ids, in which all audits of one suite pair up."""
+        return sorted(self.problems, key=lambda each: each.id)
 
     @property
     def correct(self) -> np.ndarray:
-        """Right samples of each problem, under the audit's own reading."""
-        return np.array([each.correct for each in self.problems])
+        """Right samples of each problem, in the order of `by_id`, under the audit's own reading."""
+        return np.array([each.correct for each in self.by_id])
 
     @property
     def samples(self) -> np.ndarray:
-        return np.array([each.samples for each in self.problems])
+        return np.array([each.samples for each in self.by_id])
+
+    @property
+    def questions(self) -> list[str]:
+        """What each problem asks, in the order of `by_id`: `same` of `evals.estimate`. Its own id where none was kept."""
+        return [each.question or each.id for each in self.by_id]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +143,10 @@ class GrpoManifest(Manifest):
     groups_per_step: int
     seconds: float
     split: dict[str, float]
+    hardware: dict[str, Any] = field(default_factory=dict)
+    """`gpus` names each device that was held, as its driver calls it; none on a CPU."""
+    settings: dict[str, Any] = field(default_factory=dict)
+    """All that was chosen, the whole recipe among it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -226,12 +249,7 @@ def load_baselines(folders: Sequence[Path], beside: Run) -> tuple[list[Baseline]
         if about.status != "finished":
             unfinished.append(Unfinished(name=about.run, status=about.status))
             continue
-        one = Baseline(
-            folder=folder,
-            manifest=_read(BaselineManifest, folder / "manifest.json"),
-            start=_read(SavedAudit, folder / "audit-start.json"),
-            end=_read(SavedAudit, folder / "audit-end.json"),
-        )
+        one = load_baseline(folder)
         protocol, name = _protocol(beside.start), beside.manifest.run
         _refuse_differences(protocol, name, _protocol(one.start), one.manifest.run)
         if one.manifest.kind == "few-shot":  # the examples are its template
@@ -241,16 +259,37 @@ def load_baselines(folders: Sequence[Path], beside: Run) -> tuple[list[Baseline]
     return loaded, unfinished
 
 
+def load_baseline(folder: Path) -> Baseline:
+    """One finished baseline. A missing or malformed file is a UsageError."""
+    return Baseline(
+        folder=folder,
+        manifest=_read(BaselineManifest, folder / "manifest.json"),
+        start=_read(SavedAudit, folder / "audit-start.json"),
+        end=_read(SavedAudit, folder / "audit-end.json"),
+    )
+
+
 def spent(folder: Path) -> Budget | None:
     """What a GRPO run used, from its kept training rollouts; None where none are kept."""
-    kept = RolloutStore(folder / "rollouts" / "train").batches(["prompt_tokens", "completion_tokens"])
-    sums = np.array([[np.sum(batch[name].to_numpy()) for name in batch.column_names] for batch in kept])
-    if not sums.size:
+    drawn = tokens_by_step(folder)
+    if not drawn:
         return None
-    prompt, completion = (int(one) for one in sums.sum(axis=0))
+    prompt, completion = (sum(tokens) for tokens in zip(*drawn.values(), strict=True))
     settings = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["settings"]
     times = int(settings["recipe"]["grpo"].get("num_iterations", 1))
     return Budget(sampled_tokens=completion, training_tokens=times * (prompt + completion))
+
+
+def tokens_by_step(folder: Path) -> dict[int, tuple[int, int]]:
+    """Tokens of prompts and of completions that were drawn for each optimizer step, from the kept training rollouts."""
+    sums: dict[int, tuple[int, int]] = {}
+    for batch in RolloutStore(folder / "rollouts" / "train").batches(["step", "prompt_tokens", "completion_tokens"]):
+        steps, place = np.unique(batch["step"].to_numpy(), return_inverse=True)
+        columns = [np.bincount(place, batch[name].to_numpy()) for name in ("prompt_tokens", "completion_tokens")]
+        for step, prompt, completion in zip(steps, *columns, strict=True):
+            before = sums.get(int(step), (0, 0))
+            sums[int(step)] = before[0] + int(prompt), before[1] + int(completion)
+    return sums
 
 
 def load_audit(folder: Path) -> SavedAudit:
@@ -272,26 +311,21 @@ def load_manifest(folder: Path) -> Manifest:
 
 def check_comparable(runs: Sequence[Run]) -> None:
     """Refuse runs that were measured differently, naming the field and the two runs."""
-    seen: dict[tuple[str, str, int], Run] = {}
+    label = labels(runs)
+    seen: dict[tuple[str, int], Run] = {}
+    firsts: dict[str, Run] = {}
     for run in runs:
         _refuse_differences(_protocol(runs[0].start), runs[0].manifest.run, _protocol(run.start), run.manifest.run)
-        identity = (run.manifest.base, run.manifest.recipe, run.manifest.seed)
-        if twin := seen.get(identity):
+        twin = seen.setdefault((label(run), run.manifest.seed), run)
+        if twin is not run:
             raise UsageError(
                 f"{twin.folder} and {run.folder} are both seed {run.manifest.seed} of {run.manifest.base} "
                 f"under {run.manifest.recipe}; name one of them"
             )
-        seen[identity] = run
-    for first, other in _pairs_of_one_arm(runs):
-        for field in ("group_size", "groups_per_step"):
-            mine, theirs = getattr(first.manifest, field), getattr(other.manifest, field)
-            _refuse_differences({field: mine}, first.manifest.run, {field: theirs}, other.manifest.run)
-
-
-def _pairs_of_one_arm(runs: Sequence[Run]) -> Iterable[tuple[Run, Run]]:
-    firsts: dict[tuple[str, str], Run] = {}
-    for run in runs:
-        yield firsts.setdefault((run.manifest.base, run.manifest.recipe), run), run
+        first = firsts.setdefault(label(run), run)
+        for name in ("group_size", "groups_per_step"):
+            mine, theirs = getattr(first.manifest, name), getattr(run.manifest, name)
+            _refuse_differences({name: mine}, first.manifest.run, {name: theirs}, run.manifest.run)
 
 
 def _asking(record: SavedAudit | GrpoManifest) -> dict[str, object]:
@@ -316,11 +350,11 @@ def _protocol(audit: SavedAudit) -> dict[str, object]:
 
 
 def _refuse_differences(mine: dict[str, object], my_name: str, theirs: dict[str, object], their_name: str) -> None:
-    for field, value in mine.items():
-        if theirs[field] != value:
-            told = "" if isinstance(value, list) else f" ({value!r} and {theirs[field]!r})"
+    for name, value in mine.items():
+        if theirs[name] != value:
+            told = "" if isinstance(value, list) else f" ({value!r} and {theirs[name]!r})"
             raise UsageError(
-                f"{my_name} and {their_name} differ in {field}{told}: their scores cannot be compared; "
+                f"{my_name} and {their_name} differ in {name}{told}: their scores cannot be compared; "
                 "compare runs that agree, or measure one of them again"
             )
 

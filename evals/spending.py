@@ -421,9 +421,8 @@ def _joined(parts: list[Drawn]) -> Drawn:
 def _gain(folder: Path) -> Estimate:
     """Pass@1 after less before on the held-out problems, paired by problem."""
     run = load_run(folder)
-    before = {one.id: one.correct / one.samples for one in run.start.problems}
-    after = {one.id: one.correct / one.samples for one in run.end.problems}
-    return paired_difference(np.array(list(before.values())), np.array([after[id] for id in before]))
+    before, after = (audit.correct / audit.samples for audit in (run.start, run.end))
+    return paired_difference(before, after, same=run.start.questions)
 
 
 def usd_per_point(usd: Price, gain: Estimate) -> tuple[float, float] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise, product
@@ -207,7 +208,7 @@ def refuse_other_settings(job: Job) -> None:
         command = json.loads(path.read_text(encoding="utf-8")).get("command") if path.is_file() else None
         if command is None:
             continue
-        before = _flags(command.split())
+        before = _flags(shlex.split(command))
         if before != now:
             raise UsageError(
                 f"{folder} was made with {_told(before - now)}, and the study now says {_told(now - before)}; "

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from configs.errors import UsageError
+from configs.fingerprint import fingerprint
 from evals.behaviours import NAMES, behaviours
 from evals.estimate import fixed_questions, mean_over_problems, ratio_over_problems
 from evals.forecast import forecast, outlook
@@ -51,7 +52,7 @@ def summary(store: RolloutStore, suite: ProblemSet, *, samples: int, seed: int) 
     bad = set(suite.bad_gold)
     scored = np.array([problem.id not in bad for problem in suite.problems])
     problems = [problem for problem in suite.problems if problem.id not in bad]
-    same = [" ".join(problem.question.split()) for problem in problems]
+    same = [fingerprint(" ".join(problem.question.split())) for problem in problems]
     count = np.full(len(problems), samples)
     right, lenient = found.of("correct")[scored].astype(int), found.of("lenient")[scored].astype(int)
     ks, rng = powers_of_two(samples), np.random.default_rng(seed)
@@ -100,8 +101,8 @@ def summary(store: RolloutStore, suite: ProblemSet, *, samples: int, seed: int) 
         "forecast": {str(size): share.to_json() for size, share in forecast(right, count, same=same).items()},
         "outlook": outlook(right, count, same=same),
         "problems": [
-            {"id": problem.id, "samples": samples, "correct": int(one), "lenient": int(other)}
-            for problem, one, other in zip(problems, right, lenient, strict=True)
+            {"id": problem.id, "question": question, "samples": samples, "correct": int(one), "lenient": int(other)}
+            for problem, question, one, other in zip(problems, same, right, lenient, strict=True)
         ],
     }
 

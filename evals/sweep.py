@@ -15,13 +15,16 @@ COLUMNS = ("template", "pass@1 as read", "pass@1 lenient", "behind the best", "a
 def sweep(audits: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
     """What audits of one suite say of their templates, by name; the best is the one of highest pass@1 as it is read.
 
-    `behind_best` pairs by problem. It is not corrected for the choice: of templates that are all alike the best of a
-    sweep looks better than it is, so an interval that only just leaves zero out shows little.
+    `behind_best` pairs by problem, and problems that ask the same are one cluster. It is not corrected for the choice:
+    of templates that are all alike the best of a sweep looks better than it is, so an interval that only just leaves
+    zero out shows little.
     """
     best = max(audits, key=lambda name: audits[name]["pass_at_k"]["read"]["1"]["value"])
 
-    def rates(name: str) -> np.ndarray:
-        return np.array([one["correct"] / one["samples"] for one in audits[name]["problems"]])
+    top, same = problem_rates(audits[best])
+
+    def behind(name: str) -> dict[str, Any] | None:
+        return None if name == best else paired_difference(problem_rates(audits[name])[0], top, same=same).to_json()
 
     return {
         "best": best,
@@ -29,7 +32,7 @@ def sweep(audits: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
             name: {
                 "read": audit["pass_at_k"]["read"]["1"],
                 "lenient": audit["pass_at_k"]["lenient"]["1"],
-                "behind_best": None if name == best else paired_difference(rates(name), rates(best)).to_json(),
+                "behind_best": behind(name),
                 "answer_rate": audit["answer_rate"],
                 "stop_rate": audit["stop_rate"],
                 "context_overflow": audit["context_overflow"],
@@ -37,6 +40,13 @@ def sweep(audits: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
             for name, audit in audits.items()
         },
     }
+
+
+def problem_rates(audit: Mapping[str, Any]) -> tuple[np.ndarray, list[str]]:
+    """Pass rate of each problem of an audit.json, and what it asks: `same` of `evals.estimate`; its id where none was kept."""
+    problems = audit["problems"]
+    rates = np.array([one["correct"] / one["samples"] for one in problems])
+    return rates, [one.get("question") or one["id"] for one in problems]
 
 
 def sweep_table(found: dict[str, Any], left_out: Mapping[str, str]) -> list[tuple[str, ...]]:

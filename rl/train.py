@@ -16,6 +16,7 @@ from transformers import PrinterCallback
 from trl import GRPOConfig, GRPOTrainer
 
 from configs.errors import UsageError
+from evals.card import write_card
 from evals.engine import TransformersEngine
 from evals.manifest import open_run, write_json
 from evals.models import BaseText, LoadedBase, load_base
@@ -39,7 +40,7 @@ LONGEST_WAIT = timedelta(hours=12)
 
 
 def train(plan: Plan, suite: ProblemSet, train_suite: ProblemSet, *, resume: bool) -> None:
-    """Audit, train, audit, in `plan.out`. With `resume`, goes on from the last whole checkpoint.
+    """Audit, train, audit, in `plan.out`, and write the model's card. With `resume`, goes on from the last whole checkpoint.
 
     Of several processes the first one writes the manifest and the audits; the others wait for it and then train along.
     Raises UsageError when no problem of the training suite has a usable gold or a prompt exceeds the context.
@@ -77,6 +78,8 @@ def train(plan: Plan, suite: ProblemSet, train_suite: ProblemSet, *, resume: boo
             plan.origin, revision=plan.revision, stop_token_ids=plan.stop_token_ids, dtype=plan.weights_dtype
         )
         manifest |= _Run(plan, suite, train_suite, loaded, clock).go(resume=resume)
+    if first:
+        write_card(plan.out)
 
 
 class _Run:

@@ -30,6 +30,7 @@ def main() -> None:
     from baselines.asked import look_up
     from baselines.bench import BaselinePlan, Bench
     from baselines.kinds import KINDS, check
+    from evals.card import write_card
     from evals.engines import default_kind
     from evals.manifest import claim, open_run
     from rewards.suites import check_held_out, load_problems
@@ -62,6 +63,8 @@ def main() -> None:
         bench = Bench(plan, suite, manifest["split"])
         outcome = KINDS[plan.kind](bench, train)
         manifest |= outcome.facts(bench.suite)
+    if (plan.out / "model").is_dir():
+        write_card(plan.out)
     _report(plan, manifest, outcome.start, outcome.end)
 
 

@@ -103,6 +103,9 @@ def test_rounds_of_rejection_go_on_where_they_stopped_and_come_to_the_same(
     assert about["budget"]["sampled_tokens"] == sum(one["sampled_tokens"] for one in rounds) <= 64 * 28
     asked = [{one["id"] for one in read(out / f"audit-samples-{number}.json")["problems"]} for number in (1, 2)]
     assert not asked[0] & asked[1]
+    card = (out / "model" / "README.md").read_text()
+    assert "rejection fine-tuning on its own right answers" in card
+    assert f"{about['budget']['sampled_tokens']:,} tokens sampled" in card
 
     first = (out / "rounds" / "1" / "model" / "model.safetensors").stat().st_mtime_ns
     for name in ("audit-end.json", "rollouts/audit-end", "model"):  # as if killed in the second round

@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from evals.estimate import Estimate, mean_over_problems
 from evals.forecast import forecast
 from evals.passk import pass_at_k, powers_of_two
+from evals.rollouts import SCHEMA
 
 STEPS, EVERY, SAMPLES, GROUP_SIZE, GROUPS = 80, 8, 64, 16, 32
 
@@ -102,6 +105,18 @@ def write_run(root: Path, fate: Fate, seed: int = 0, *, problems: int = 128, cha
     return folder
 
 
+def write_counts(
+    root: Path, before: list[int], after: list[int], *, samples: int, fate: Fate | None = None, seed: int = 0
+) -> Path:
+    """A finished run whose problems had these right samples before and after."""
+    fate = fate or Fate(base="made", start=0.1, end=0.1)
+    folder = write_run(root, fate, seed, problems=8)
+    for name, counts, step in (("start", before, 0), ("end", after, STEPS)):
+        suite = {"name": "sums-test", "fingerprint": "aaaa"}
+        _write(folder / f"audit-{name}.json", _audit(fate, np.array(counts), step, suite, samples))
+    return folder
+
+
 def _rates(mean: float, spread: float, problems: int, rng: np.random.Generator) -> np.ndarray:
     return np.full(problems, mean) if mean in (0, 1) else rng.beta(mean * spread, (1 - mean) * spread, problems)
 
@@ -114,9 +129,9 @@ def _held_out(fate: Fate, step: int, seed: int, rng: np.random.Generator) -> dic
     return mean_over_problems(rng.binomial(8, _rate(fate, step, seed), 64) / 8).to_json()
 
 
-def _audit(fate: Fate, correct: np.ndarray, step: int, suite: dict[str, str]) -> dict[str, Any]:
-    samples = np.full(correct.size, SAMPLES)
-    curve = _json({k: mean_over_problems(pass_at_k(correct, samples, k)) for k in powers_of_two(SAMPLES)})
+def _audit(fate: Fate, correct: np.ndarray, step: int, suite: dict[str, str], drawn: int = SAMPLES) -> dict[str, Any]:
+    samples = np.full(correct.size, drawn)
+    curve = _json({k: mean_over_problems(pass_at_k(correct, samples, k)) for k in powers_of_two(drawn)})
     rate = mean_over_problems(np.full(correct.size, 0.9)).to_json()
     return {
         "base": fate.base,
@@ -125,7 +140,7 @@ def _audit(fate: Fate, correct: np.ndarray, step: int, suite: dict[str, str]) ->
         "template": "qa",
         "reading": "strict",
         "verifier": "1",
-        "sampling": {"temperature": 1.0, "top_p": 1.0, "max_tokens": 64, "samples": SAMPLES, "seed": 7},
+        "sampling": {"temperature": 1.0, "top_p": 1.0, "max_tokens": 64, "samples": drawn, "seed": 7},
         "pass_at_k": {"read": curve, "lenient": curve},
         "maj_at_k": curve,
         "status": {"graded": int(samples.sum()), "no_answer": 0},
@@ -135,7 +150,7 @@ def _audit(fate: Fate, correct: np.ndarray, step: int, suite: dict[str, str]) ->
         "completion_tokens": {"mean": 20.0, "median": 19.0, "p95": 40.0, "max": 64},
         "forecast": _json(forecast(correct, samples)),
         "problems": [
-            {"id": f"{suite['name']}/{index}", "samples": SAMPLES, "correct": int(each), "lenient": int(each)}
+            {"id": f"{suite['name']}/{index:05d}", "samples": drawn, "correct": int(each), "lenient": int(each)}
             for index, each in enumerate(correct)
         ],
     }
@@ -151,3 +166,29 @@ def _write(path: Path, content: dict[str, Any]) -> None:
 
 def _write_lines(path: Path, rows: list[dict[str, Any]]) -> None:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
+def write_training(folder: Path, rollouts: int) -> None:
+    """Kept training rollouts as a run leaves them, each with a text of some 200 letters, in parts of 4,096 rows."""
+    rng = np.random.default_rng(0)
+    store = folder / "rollouts" / "train"
+    store.mkdir(parents=True)
+    for number, first in enumerate(range(0, rollouts, 4096)):
+        place = np.arange(first, min(first + 4096, rollouts))
+        drawn = rng.integers(20, 80, place.size)
+        columns = {
+            "problem_id": (place // GROUP_SIZE % 500).astype(str),
+            "sample": place % GROUP_SIZE,
+            "completion": [f"{'so it is ' * 20}{n}" for n in place],
+            "prompt_tokens": np.full(place.size, 30),
+            "completion_tokens": drawn,
+            "correct": drawn > 50,
+            "step": 1 + place * STEPS // rollouts,
+        }
+        arrays = [
+            pa.array(columns[name], type=kind) if name in columns else pa.nulls(place.size, kind)
+            for name, kind in zip(SCHEMA.names, SCHEMA.types, strict=True)
+        ]
+        pq.write_table(pa.table(arrays, schema=SCHEMA), store / f"part-{number:06d}.parquet", compression="zstd")
+    path = folder / "manifest.json"
+    _write(path, json.loads(path.read_text()) | {"settings": {"recipe": {"grpo": {}}}})

@@ -1,5 +1,6 @@
 import csv
 import json
+import runpy
 import subprocess
 import sys
 from dataclasses import replace
@@ -9,15 +10,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy.stats import spearmanr
-from synthetic import BLANK, LATENT, SILENT, TINY, WORKED, Changes, Fate, write_run
+from synthetic import BLANK, LATENT, SILENT, TINY, WORKED, Changes, Fate, write_counts, write_run
 
 from configs.errors import UsageError
-from evals.compare import ahead, by_settings, claim, compare, rank_correlation, summary, table, write_tables
+from evals.compare import ahead, by_settings, claim, compare, rank_correlation, summary, table
 from evals.estimate import mean_over_problems
 from evals.figures import draw
 from evals.findings import findings
 from evals.rollouts import RolloutStore
 from evals.runs import load_audit, load_baselines, load_run, load_runs, spent
+from evals.tables import TABLES, write_tables
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "compare.py"
 
@@ -126,6 +128,34 @@ def test_one_base_under_two_recipes_makes_two_arms(tmp_path):
     assert findings(study).startswith("2 arms")
 
 
+def test_a_run_with_another_setting_is_another_arm_and_no_other_seed(tmp_path):
+    def chosen(rate, **more):
+        recipe = {
+            "name": "tiny",
+            "grpo": {"learning_rate": rate, "beta": 0.0},
+            "audit": {"every": rate},
+            "sources": [str(rate)],
+        }
+        return Changes(manifest={"settings": {"recipe": recipe, "seed": 7, "origin": str(rate), **more}})
+
+    runs = [
+        write_run(tmp_path / "a", LATENT, 0, changes=chosen(4e-4)),
+        write_run(tmp_path / "a", LATENT, 1, changes=chosen(4e-4)),
+        write_run(tmp_path / "b", LATENT, 1, changes=chosen(2e-4)),
+        write_run(tmp_path / "b", WORKED, 1, changes=chosen(2e-4)),
+    ]
+    assert [(arm.label, arm.seeds) for arm in compare(load_runs(runs)[0]).arms] == [
+        ("tiny-latent, grpo.learning_rate 0.0004", 2),
+        ("tiny-latent, grpo.learning_rate 0.0002", 1),
+        ("tiny-worked", 1),
+    ]
+    cut = write_run(tmp_path / "c", WORKED, 2, changes=chosen(2e-4, budget_tokens=1000))
+    assert [arm.label for arm in compare(load_runs([runs[3], cut])[0]).arms] == [
+        "tiny-worked, budget_tokens None",
+        "tiny-worked, budget_tokens 1000",
+    ]
+
+
 def test_a_control_stands_apart_from_its_recipe_and_is_called_one(tmp_path):
     control = replace(LATENT, recipe="tiny-random", control_of="tiny", end=0.0)
     study = laid_out(tmp_path / "both", (LATENT, control), seeds=(0, 1))
@@ -142,6 +172,19 @@ def test_gain_is_the_difference_of_the_two_audits(study):
         expected = np.mean([run.end.correct.mean() - run.start.correct.mean() for run in arm.runs]) / 64
         assert arm.gain.value == pytest.approx(expected)
         assert arm.gain.low <= arm.gain.value <= arm.gain.high
+
+
+def test_a_problem_set_written_down_twice_says_no_more_than_once(tmp_path):
+    """The same counts under new ids, asked in the same words: rates and intervals stay what they were."""
+    folder = write_run(tmp_path, WORKED)
+    (once,) = compare([load_run(folder)]).arms
+    for name in ("audit-start.json", "audit-end.json"):
+        problems = json.loads((folder / name).read_text())["problems"]
+        again = [{**one, "id": f"again-{one['id']}", "question": one["id"]} for one in problems]
+        rewrite(folder / name, problems=[{**one, "question": one["id"]} for one in problems] + again)
+    (twice,) = compare([load_run(folder)]).arms
+    for mine, theirs in ((once.gain, twice.gain), (once.before[8], twice.before[8]), (once.after[1], twice.after[1])):
+        assert (theirs.value, theirs.low, theirs.high) == pytest.approx((mine.value, mine.low, mine.high))
 
 
 def test_averaging_seeds_of_one_audited_base_does_not_shrink_its_interval(study):
@@ -190,8 +233,8 @@ def test_the_forecast_is_scored_against_trls_own_count(study):
 
 
 def test_tables_hold_one_row_per_run_and_one_per_base(study, tmp_path):
-    paths = write_tables(study, tmp_path)
-    runs, arms = ([*csv.DictReader(path.open())] for path in paths)
+    paths = {path.stem: path for path in write_tables(study, tmp_path)}
+    runs, arms = ([*csv.DictReader(paths[name].open())] for name in ("table", "summary"))
     assert (len(runs), len(arms)) == (12, 4)
     silent = next(row for row in runs if row["base"] == "tiny-silent")
     assert (silent["pass_at_1_start"], silent["take_off_step"]) == ("0.0", "")
@@ -202,9 +245,44 @@ def test_tables_hold_one_row_per_run_and_one_per_base(study, tmp_path):
     assert float(worked["gain_seed_min"]) <= float(worked["gain"]) <= float(worked["gain_seed_max"])
 
 
+def test_every_table_is_a_file_that_reads_back_and_one_without_rows_is_none(study, tmp_path):
+    (tmp_path / "left_out.csv").write_text("of an earlier comparison of the same runs")
+    written = {path.stem: [*csv.DictReader(path.open())] for path in write_tables(study, tmp_path)}
+    assert written.keys() == {one.name for one in TABLES} - {"left_out"}
+    assert not (tmp_path / "left_out.csv").exists()
+    assert len(written["transitions_by_problem"]) == 12 * 128
+    assert {row["arm"] for row in written["crossings"]} == {fate.base for fate in TINY}
+    for name in ("transitions", "pass_at_k", "crossings", "logit_gain", "matched_gain", "curves"):
+        assert "seeds" in written[name][0] or "seed" in written[name][0], name
+    for row in (row for rows in written.values() for row in rows):
+        for low in (name for name in row if name.endswith("_low") and f"{name.removesuffix('_low')}_high" in row):
+            stem = low.removesuffix("_low")
+            if row[low] and stem in row:
+                assert float(row[low]) <= float(row[stem]) <= float(row[f"{stem}_high"]), (stem, row)
+
+
+def test_many_runs_are_printed_arm_by_arm_and_no_more_rows_than_a_screen_takes(tmp_path, capsys):
+    fates = [Fate(base=f"base-{number}", start=0.01 * number, end=0.5) for number in range(14)]
+    folders = [write_run(tmp_path, fate, problems=16) for fate in fates]
+    folders.append(write_run(tmp_path, BLANK, changes=Changes(manifest={"status": "interrupted"})))
+    laid = compare(*load_runs(folders))
+    paths = write_tables(laid, tmp_path)
+    runpy.run_path(str(SCRIPT))["show"](laid, paths, "That is all.")
+    printed = capsys.readouterr().out
+    assert sum(line.startswith("  base-") for line in printed.splitlines()) == 2 * 12  # two tables
+    assert f"the rest, run by run, is in {tmp_path}/table.csv" in printed.replace("\n", "")
+    assert "left out: tiny-blank-tiny-s0 is interrupted" in printed
+    assert "tiny, end pass@1: " in printed
+    assert len(printed.splitlines()) < 50
+    (row,) = csv.DictReader((tmp_path / "left_out.csv").open())
+    assert row == {"run": "tiny-blank-tiny-s0", "status": "interrupted"}
+
+
 def test_one_seed_per_base_needs_no_summary(tmp_path):
     study = laid_out(tmp_path, TINY)
-    assert [path.name for path in write_tables(study, tmp_path)] == ["table.csv"]
+    names = [path.stem for path in write_tables(study, tmp_path)]
+    assert "table" in names
+    assert not {"summary", "left_out"} & {*names}
     assert len(table(study)) == len(summary(study)) == 4
 
 
@@ -245,6 +323,27 @@ def test_a_base_that_starts_above_the_line_has_no_take_off_and_can_lose(tmp_path
     text = findings(laid_out(tmp_path, (Fate(base="able", start=0.9, end=0.4), LATENT)))
     assert "able was at 20% held-out pass@1 or more before training" in text
     assert "able lost" in text
+
+
+def test_a_controls_fate_says_nothing_of_what_foretells_that_of_right_answers(tmp_path):
+    fates = [replace(fate, recipe="coin", control_of="tiny", end=fate.start) for fate in (LATENT, WORKED)]
+    text = findings(laid_out(tmp_path, (LATENT, WORKED, *fates)))
+    assert "tiny-latent, coin (control) and tiny-worked, coin (control) never took off" in text
+    assert "cannot be judged: both fates are needed" in text
+    assert "Rank correlation" not in text
+
+
+def test_the_paragraph_says_whose_base_overtakes_it_and_who_stays_ahead(tmp_path):
+    sharp = write_counts(
+        tmp_path, [4] * 100, [16] * 60 + [0] * 40, samples=16, fate=Fate(base="sharp", start=0.1, end=0.5)
+    )
+    wide = write_counts(tmp_path, [1] * 100, [12] * 100, samples=16, fate=Fate(base="wide", start=0.1, end=0.5))
+    level = write_counts(tmp_path, [4] * 100, [4] * 100, samples=16, fate=Fate(base="level", start=0.1, end=0.1))
+    text = findings(compare(load_runs([sharp, wide, level])[0]))
+    assert "In pass@k, beyond noise at that k, the base overtakes sharp from k = 4." in text
+    text = findings(compare(load_runs([write_run(tmp_path / "b", LATENT)])[0]))
+    assert "tiny-latent stays ahead of its base up to k = 64, where samples end." in text
+    assert "In pass@k" not in findings(compare(load_runs([level])[0]))
 
 
 def test_a_broken_forecast_is_counted_and_named(tmp_path):
@@ -289,7 +388,7 @@ def test_figures_are_the_same_bytes_every_time(tmp_path):
     for out in ("a", "b"):
         (tmp_path / out).mkdir()
     first, second = draw(study, tmp_path / "a"), draw(study, tmp_path / "b")
-    assert [path.suffix for path in first] == [".png", ".svg"] * 4
+    assert [path.suffix for path in first] == [".png", ".svg"] * 6
     assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
 
 

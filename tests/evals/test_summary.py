@@ -55,10 +55,22 @@ def test_a_small_audit_worked_by_hand(tmp_path):
     assert found["mean_token_logprob"]["value"] == pytest.approx(-0.1)
     assert found["mean_completion_tokens"]["value"] == 10
     assert found["outlook"]["never_solved"] == 1
+    asked = [one.pop("question") for one in found["problems"]]
     assert found["problems"] == [
         {"id": "0", "samples": 2, "correct": 1, "lenient": 1},
         {"id": "1", "samples": 2, "correct": 0, "lenient": 1},
     ]
+    assert len(set(asked)) == 2
+
+
+def test_problems_that_ask_the_same_but_for_spaces_say_so_in_the_audit(tmp_path):
+    asked = ("what is  1 + 1?", "what is 1 + 1?\n", "what is 1 + 2?")
+    problems = tuple(Problem(id=str(n), question=text, answer="1") for n, text in enumerate(asked))
+    store = RolloutStore(tmp_path)
+    store.append([row(str(n), 0) for n in range(3)])
+    found = summary(store, ProblemSet(name="made", problems=problems, bad_gold=()), samples=1, seed=0)
+    first, second, third = (one["question"] for one in found["problems"])
+    assert first == second != third
 
 
 def test_fixed_questions_covers_what_another_audit_of_the_same_questions_is_about():

@@ -41,6 +41,17 @@ def test_the_best_is_named_and_the_others_stand_behind_it_by_problem() -> None:
     assert verdict(sweep({"far": audits["far"]})) == "no template got one sample right"
 
 
+def test_a_question_asked_twice_tells_two_templates_apart_no_better_than_once() -> None:
+    once = {"best": audit_of([4, 3, 2, 1] * 5), "other": audit_of([2, 2, 2, 1] * 5)}
+    twice = {name: audit_of([one["correct"] for one in audit["problems"]] * 2) for name, audit in once.items()}
+    for audit in twice.values():
+        for number, one in enumerate(audit["problems"]):
+            one["question"] = str(number % 20)
+    assert sweep(twice)["templates"]["other"]["behind_best"] == pytest.approx(
+        sweep(once)["templates"]["other"]["behind_best"] | {"n": 40}
+    )
+
+
 def test_the_script_sweeps_in_one_load_and_leaves_out_what_does_not_fit(
     short_base: Path, script: Callable[..., Any], tmp_path: Path
 ) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from huggingface_hub import ModelCard
 from safetensors.numpy import load_file
 
 ROOT = Path(__file__).parents[2]
@@ -90,6 +91,9 @@ def test_a_run_leaves_a_folder_that_says_all_there_is_to_know(finished: Path, sh
         assert [each["samples"] for each in audit["problems"]] == [samples] * problems
     assert len(rollouts(finished)) == STEPS * BATCH
     assert moved(short_base, finished / "model") > 1e-5
+    card = ModelCard.load(finished / "model" / "README.md")
+    assert card.data.tags == ["grpo", "trl"]
+    assert f"{STEPS * BATCH} completions" in card.text
 
 
 def test_the_trained_model_is_a_base_again(finished: Path, script: Callable[..., Any], tmp_path: Path) -> None:
@@ -309,6 +313,7 @@ def test_a_finished_run_can_be_resumed_and_stays_as_it_is(
         for name, text in contents(finished).items()
         if name.startswith(("heldout", "metrics", "audit", "rollouts", "model/"))
         and name != "model/generation_config.json"  # says 256 one time and [256] the other
+        and name != "model/README.md"  # says how long it took, both times together
     }
     done = script("grpo", "--base", short_base, "--out", finished, *flags(), "--resume")
     assert done.returncode == 0, done.stderr[-3000:]

@@ -1,0 +1,53 @@
+"""Which runs are seeds of one arm: those that differ in nothing else that was chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from evals.runs import Run
+
+CHOSEN = ("recipe", "train_suite", "revision", "budget_tokens", "budget_hours")
+"""Settings that make another arm. The seed does not, nor where a tiny base of that seed lies."""
+NOT_CHOSEN = ("recipe.sources", "recipe.audit", "recipe.grpo.save_steps")
+"""What changes no weight. What audits measure is held against `evals.runs.check_comparable`."""
+
+
+def labels(runs: Sequence[Run]) -> Callable[[Run], str]:
+    """The base's name, the recipe's where recipes differ or one is a control, and by what else arms of that name differ.
+
+    Runs of one label are seeds of one arm: a run with another learning rate is another arm and no other seed.
+    """
+    several = len({run.manifest.recipe for run in runs}) > 1
+    chosen: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for run in runs:
+        chosen.setdefault((run.manifest.base, run.manifest.recipe), []).append(_chosen(run))
+
+    def label(run: Run) -> str:
+        about, mine = run.manifest, _chosen(run)
+        told = f"{about.base}, {about.recipe}" if several or about.control_of else about.base
+        others = chosen[about.base, about.recipe]
+        names = {name for other in others for name in other.keys() | mine.keys() if other.get(name) != mine.get(name)}
+        told += "".join(f", {name.removeprefix('recipe.')} {mine.get(name)}" for name in sorted(names))
+        return f"{told} (control)" if about.control_of else told
+
+    return label
+
+
+def _chosen(run: Run) -> dict[str, Any]:
+    settings = run.manifest.settings
+    return dict(_flat({name: settings[name] for name in CHOSEN if name in settings}))
+
+
+def _flat(settings: Mapping[str, Any], before: str = "") -> list[tuple[str, Any]]:
+    """Settings under dotted names, such as recipe.grpo.beta."""
+    found = []
+    for name, value in settings.items():
+        if f"{before}{name}" in NOT_CHOSEN:
+            continue
+        if isinstance(value, dict):
+            found += _flat(value, f"{before}{name}.")
+        else:
+            found.append((f"{before}{name}", value))
+    return found
