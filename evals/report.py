@@ -144,13 +144,11 @@ def _cell(kind: Kind, key: str, row: Mapping[str, Any]) -> dict[str, Any]:
         return {"text": "–", "interval": "", "noise": False, "order": None}
     if kind == "text":
         return {"text": str(value), "interval": "", "noise": False, "order": None}
-    known = low is not None and high is not None
-    return {
-        "text": _number(kind, value),
-        "interval": f"{_number(kind, low)} to {_number(kind, high)}" if known else "",
-        "noise": known and kind == "points" and low <= 0 <= high,
-        "order": float(value),
-    }
+    cell = {"text": _number(kind, value), "interval": "", "noise": False, "order": float(value)}
+    if low is None or high is None:
+        return cell
+    interval = f"{_number(kind, low)} to {_number(kind, high)}"
+    return cell | {"interval": interval, "noise": kind == "points" and low <= 0 <= high}
 
 
 def _number(kind: Kind, value: float) -> str:

@@ -54,14 +54,16 @@ def facts(comparison: Comparison) -> dict[str, str]:
 def arms(comparison: Comparison) -> Section:
     """One row an arm, as in summary.csv."""
     largest = max(set.intersection(*(set(arm.before) for arm in comparison.arms)))
+    several = any(arm.seeds > 1 for arm in comparison.arms)
+    least, most = (Column(title=f"{which} of a seed", kind="points") for which in ("least", "most"))
+    seeds = {"gain_seed_min": least, "gain_seed_max": most} if several else {}
     columns = {
         "arm": Column(title="arm"),
         "seeds": Column(title="seeds", kind="number"),
         "pass_at_1_start": Column(title="pass@1 before, %", kind="percent"),
         "pass_at_1_end": Column(title="pass@1 after, %", kind="percent"),
         "gain": Column(title="gain, points", kind="points"),
-        "gain_seed_min": Column(title="least of a seed", kind="points"),
-        "gain_seed_max": Column(title="most of a seed", kind="points"),
+        **seeds,
         f"pass_at_{largest}_start": Column(title=f"pass@{largest} before, %", kind="percent"),
         f"pass_at_{largest}_end": Column(title=f"pass@{largest} after, %", kind="percent"),
         "forecast_share": Column(title="informative share forecast, %", kind="percent"),
@@ -137,13 +139,14 @@ def learning_curves(arms: Sequence[Arm]) -> Chart:
         )
         for look, (arm, of_arm) in enumerate(zip(arms, tokens, strict=True))
     ]
-    several = any(arm.seeds > 1 for arm in arms)
-    band = "Bands: the range over seeds; with one seed its 95% interval over problems" if several else (
-        "Bands: 95% intervals over problems; one seed each"
-    )
+    note = "Bands: 95% intervals over problems; one seed each."
+    if any(arm.seeds > 1 for arm in arms):
+        note = "Bands: the range over seeds; with one seed its 95% interval over problems."
+    if any(one.dashed for one in series):
+        note += " Dashed: controls, whose reward is not the right answer."
     return Chart(
         title="Held-out pass@1 during training",
-        note=f"{band}. Dashed: controls, whose reward is not the right answer.",
+        note=note,
         x=axes,
         y=PASS_1,
         panels={"": series},

@@ -26,7 +26,10 @@ def main() -> None:
         "--out", required=True, type=Path, help="folder for report.html, tables, figures and findings.txt"
     )
     parser.add_argument(
-        "--rollouts", type=int, default=50_000, help="in report.html at most (default 50000; 0 for none); of more, a sample"
+        "--rollouts",
+        type=int,
+        default=50_000,
+        help="in report.html at most (default 50000; 0 for none); of more, a sample",
     )
     args = parser.parse_args()
 

@@ -60,7 +60,7 @@ def test_only_rl_and_sft_import_trl_and_rewards_import_no_torch() -> None:
 @pytest.mark.parametrize(
     "modules",
     [
-        ["evals.compare", "evals.figures", "evals.findings", "evals.runs"],
+        ["evals.compare", "evals.figures", "evals.findings", "evals.runs", "evals.browse", "evals.report_parts"],
         [
             f"{path.parent.name}.{path.stem}"
             for path in MODULES

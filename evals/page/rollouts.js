@@ -85,32 +85,40 @@ function browser(about) {
     if (state.at < 0) {
       view.list.scrollTop = 0;
       state.at = state.shown.length ? 0 : -1;
-      detail();
     }
+    if (state.shown[state.at] !== picked || !state.shown.length) detail();
+    place();
     rows();
+  }
+
+  // Where the picked rollout stands among those shown, which filters change and chunks that arrive.
+  function place() {
+    view.previous.disabled = state.at <= 0;
+    view.next.disabled = state.at >= state.shown.length - 1;
+    view.place.textContent = `${number(state.at + 1)} of ${number(state.shown.length)}`;
   }
 
   function rows() {
     const first = Math.max(0, Math.floor(view.list.scrollTop / ROW) - 4);
     const last = Math.min(state.shown.length, Math.ceil((view.list.scrollTop + view.list.clientHeight) / ROW) + 4);
     const drawn = [];
-    for (let place = first; place < last; place += 1) drawn.push(oneRow(place));
+    for (let at = first; at < last; at += 1) drawn.push(oneRow(at));
     view.spacer.replaceChildren(...drawn);
     if (state.at >= first && state.at < last) view.list.setAttribute("aria-activedescendant", `row-${state.at}`);
     else view.list.removeAttribute("aria-activedescendant");
   }
 
-  function oneRow(place) {
-    const row = state.shown[place], source = about.sources[cell("source", row)], problem = state.problems[cell("problem", row)];
+  function oneRow(at) {
+    const row = state.shown[at], source = about.sources[cell("source", row)], problem = state.problems[cell("problem", row)];
     const answer = cell("answer", row);
     const said = answer === null ? `no answer (${about.reason[cell("reason", row)]})` : `answer ${visible(answer)}`;
     const element = make("div", {
-      class: "row", role: "option", id: `row-${place}`, "aria-selected": String(place === state.at),
-      "aria-setsize": state.shown.length, "aria-posinset": place + 1, onclick: () => pick(place),
+      class: "row", role: "option", id: `row-${at}`, "aria-selected": String(at === state.at),
+      "aria-setsize": state.shown.length, "aria-posinset": at + 1, onclick: () => pick(at),
     },
     make("div", {}, judgement(row), ` ${source.when} · ${source.arm} · seed ${source.seed} · ${visible(problem.id)}`),
     make("div", { class: "peek", dir: "auto" }, `${said} · ${visible(cell("text", row).trim().slice(0, 160).replace(/\s+/g, " "))}`));
-    element.style.top = `${place * ROW}px`;
+    element.style.top = `${at * ROW}px`;
     return element;
   }
 
@@ -118,20 +126,21 @@ function browser(about) {
     return cell("correct", row) ? make("span", { class: "right" }, "✓ right") : make("span", { class: "wrong" }, "✗ wrong");
   }
 
-  function pick(place) {
+  function pick(to) {
     if (!state.shown.length) return;
-    state.at = Math.max(0, Math.min(place, state.shown.length - 1));
+    state.at = Math.max(0, Math.min(to, state.shown.length - 1));
     const top = state.at * ROW;
     if (top < view.list.scrollTop) view.list.scrollTop = top;
     else if (top + ROW > view.list.scrollTop + view.list.clientHeight) view.list.scrollTop = top + ROW - view.list.clientHeight;
     rows();
     detail();
+    place();
   }
 
   function detail() {
     const row = state.shown[state.at];
     if (row === undefined) {
-      view.detail.replaceChildren(make("p", { class: "note" }, "No rollout is shown: none fits the filters."));
+      view.full.replaceChildren(make("p", { class: "note" }, "No rollout is shown: none fits the filters."));
       return;
     }
     const source = about.sources[cell("source", row)], problem = state.problems[cell("problem", row)];
@@ -150,13 +159,7 @@ function browser(about) {
     };
     const asked = problem.question === null ? "The question is not at hand."
       : source.prompt === null ? problem.question : source.prompt.split("{problem}").join(problem.question);
-    const button = (text, action, off) => make("button", { type: "button", onclick: action, ...(off ? { disabled: "" } : {}) }, text);
-    view.detail.replaceChildren(
-      make("div", { class: "bar" },
-        button("← Previous", () => pick(state.at - 1), state.at === 0),
-        button("Next →", () => pick(state.at + 1), state.at === state.shown.length - 1),
-        button("All of this problem", () => view.only(problem.id)),
-        make("span", { class: "note" }, `${number(state.at + 1)} of ${number(state.shown.length)}`)),
+    view.full.replaceChildren(
       make("dl", {}, ...Object.entries(facts).flatMap(([name, what]) => [make("dt", {}, name), make("dd", { dir: "auto" }, ...what)])),
       make("h4", {}, source.prompt === null ? "Question (the prompt around it was not kept)" : "Prompt"),
       make("pre", { class: "model", dir: "auto" }, ...spelled(asked)),
@@ -185,6 +188,9 @@ function browser(about) {
   }
 
   view.onfilter(refresh);
+  view.previous.addEventListener("click", () => pick(state.at - 1));
+  view.next.addEventListener("click", () => pick(state.at + 1));
+  view.same.addEventListener("click", () => state.at >= 0 && view.only(state.problems[cell("problem", state.shown[state.at])].id));
   view.list.addEventListener("scroll", rows);
   new ResizeObserver(rows).observe(view.list);
   view.list.addEventListener("keydown", (event) => {
@@ -199,8 +205,10 @@ function browser(about) {
     const scripts = [...document.querySelectorAll("script.chunk")];
     state.problems = await unpacked(scripts[0]);
     view.root.hidden = false;
-    for (const script of scripts.slice(1)) {
-      const part = await unpacked(script);
+    let coming = unpacked(scripts[1]);
+    for (let after = 2; coming; after += 1) {
+      const part = await coming;
+      coming = scripts[after] ? unpacked(scripts[after]) : null;
       for (const [name, values] of Object.entries(part)) columns[name] = columns[name] ? columns[name].concat(values) : values;
       state.count = columns.text.length;
       refresh();
@@ -234,10 +242,16 @@ function buildView(about) {
     inputs[name] = make("input", { name, type: "search", autocomplete: "off", spellcheck: "false" });
     labels.push(make("label", { class: "broad" }, title, inputs[name]));
   }
+  const button = (text) => make("button", { type: "button" }, text);
+  const clear = button("Clear filters");
+  labels.push(clear);
   const count = make("p", { class: "count", role: "status" });
   const spacer = make("div", { role: "presentation" });
   const list = make("div", { class: "list", role: "listbox", tabindex: "0", "aria-label": "Rollouts; arrow keys go up and down" }, spacer);
-  const detail = make("article", { class: "detail", tabindex: "0", "aria-label": "One rollout" });
+  const [previous, next, same] = ["← Previous", "Next →", "All of this problem"].map(button);
+  const place = make("span", { class: "note" }), full = make("div");
+  const detail = make("article", { class: "detail", tabindex: "0", "aria-label": "One rollout" },
+    make("div", { class: "bar" }, previous, next, same, place), full);
   root.append(make("div", { class: "filters", role: "search", "aria-label": "Filter rollouts" }, ...labels), count, make("div", { class: "pair" }, list, detail));
   let changed = () => {};
   let timer = 0;
@@ -247,10 +261,15 @@ function buildView(about) {
       timer = setTimeout(() => changed(), input.type === "search" ? 150 : 0);
     });
   }
+  const only = (id) => {
+    for (const input of Object.values(inputs)) input.value = "";
+    inputs.problem.value = id;
+    changed();
+  };
+  clear.addEventListener("click", () => only(""));
   return {
-    root, count, spacer, list, detail,
+    root, count, spacer, list, detail, previous, next, same, place, full, only,
     values: () => Object.fromEntries(Object.entries(inputs).map(([name, input]) => [name, input.value.trim()])),
     onfilter: (action) => { changed = action; },
-    only: (id) => { for (const input of Object.values(inputs)) input.value = ""; inputs.problem.value = id; changed(); },
   };
 }

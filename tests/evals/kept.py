@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from synthetic import SAMPLES, Changes, Fate, write_run
+from synthetic import Changes, Fate, write_run
 
 from configs.load import load_template
 from evals.rollouts import RolloutStore
