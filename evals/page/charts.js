@@ -12,7 +12,6 @@ const MARGIN = { left: 42, right: 14, top: 10, bottom: 40 };
 
 const colour = (series) => `var(--c${series.look % 7})`;
 const number = (value) => value.toLocaleString("en", { maximumFractionDigits: Math.abs(value) < 1 ? 3 : 1 });
-const compact = (value) => value.toLocaleString("en", { notation: "compact", maximumFractionDigits: 1 });
 
 function chart(figure, spec) {
   const state = { axis: 0, hidden: new Set() };
@@ -72,8 +71,10 @@ function evenly(low, high, room) {
   const raw = (high - low) / room;
   const unit = 10 ** Math.floor(Math.log10(raw));
   const step = [1, 2, 5, 10].map((times) => times * unit).find((each) => each >= raw * 0.999);
+  const digits = Math.max(0, -Math.floor(Math.log10(step)));
+  const style = high < 10_000 ? { maximumFractionDigits: digits } : { notation: "compact", maximumFractionDigits: 2 };
   const ticks = [];
-  for (let at = Math.ceil(low / step) * step; at <= high + step / 1e6; at += step) ticks.push([at, compact(at)]);
+  for (let at = Math.ceil(low / step); at * step <= high + step / 1e6; at += 1) ticks.push([at * step, (at * step).toLocaleString("en", style)]);
   return ticks;
 }
 
@@ -115,8 +116,10 @@ function drawPanel(panel, spec, state, tip) {
   const picked = draw("circle", { class: "picked", r: 8, visibility: "hidden" });
   svg.append(picked);
   pointing(svg, placed, picked, tip, (dot) => told(dot, axis, spec, state));
-  panel.holder.querySelector("svg")?.remove();
+  const before = panel.holder.querySelector("svg"), focused = before && before === document.activeElement;
+  before?.remove();
   panel.holder.append(svg);
+  if (focused) svg.focus({ preventScroll: true });
 }
 
 function drawSeries(svg, dots) {
