@@ -1,82 +1,22 @@
-"""report.html in a real browser: what it shows, that it is quick, and that nothing a model wrote can do anything in it."""
+"""report.html in a real browser: what it shows, by pointer and by keyboard, in light and in dark, and how quickly."""
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import statistics
 import time
 from collections import Counter
-from contextlib import contextmanager
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from kept import box, keep_training, sums_suite, write_kept
+from pages import counts, loaded, opened, report, shown
 from synthetic import BLANK, EVERY, LATENT, STEPS, WORKED, Changes, write_run
 
 from configs.load import load_template
-from evals.browse import LONGEST, browse, longest_that_fits, stratified, where_read
-from evals.compare import compare
 from evals.findings import findings
-from evals.report import Axis, Chart, Column, Section, Series, render, write
-from evals.report_parts import facts, parts
-from evals.rollouts import SCHEMA, RolloutStore
-from evals.runs import load_runs
-
-LACKING = "report.html was not opened: no chromium or google-chrome is on the PATH (Debian: apt-get install chromium)"
-FLAGS = ["--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
-FLAGS += ["--disable-component-update", "--disable-sync"]
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    program = shutil.which("chromium") or shutil.which("google-chrome")
-    if not program:
-        if os.environ.get("BROWSER_TESTS") == "required":
-            pytest.fail(LACKING)
-        pytest.skip(LACKING)
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        yield playwright.chromium.launch(executable_path=program, args=FLAGS)
-
-
-@contextmanager
-def opened(chromium, path, **options):
-    """The page in a fresh profile; it must say nothing on the console, ask for nothing, and open no dialog."""
-    context = chromium.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
-    page, heard = context.new_page(), []
-    page.on("console", lambda message: heard.append(("console", message.text)))
-    page.on("pageerror", lambda error: heard.append(("error", str(error))))
-    page.on("dialog", lambda dialog: (heard.append(("dialog", dialog.message)), dialog.dismiss()))
-    page.on("request", lambda request: request.url == path.as_uri() or heard.append(("request", request.url)))
-    page.on("popup", lambda popup: heard.append(("popup", popup.url)))
-    page.goto(path.as_uri())
-    yield page
-    context.close()
-    assert heard == []
-
-
-def loaded(page):
-    page.wait_for_selector("#browser[data-loaded]")
-    return page
-
-
-def report(folders, path, *, limit=50_000, more=()):
-    """Write the report of these runs; returns their comparison."""
-    comparison = compare(*load_runs(folders))
-    page = render(
-        paragraph=findings(comparison),
-        facts=facts(comparison),
-        parts=[*parts(comparison), *more],
-        rollouts=browse(comparison, limit=limit),
-    )
-    write(path, page)
-    return comparison
-
+from evals.report import Column, Section, render, write
+from evals.rollouts import RolloutStore
 
 PROBLEMS, KEPT = 24, 4
 
@@ -199,17 +139,6 @@ def test_learning_curves_can_be_drawn_over_the_tokens_that_training_kept(page):
     assert (
         f"sampled in training: {2 * 10 * EVERY}" in figure.locator(".tip").inner_text()
     )  # two completions of 10 a step
-
-
-def shown(page):
-    return int(page.locator(".count").inner_text().split(" of ")[0].replace(",", ""))
-
-
-def counts(page, rollouts):
-    """Wait until so many are shown."""
-    from playwright.sync_api import expect
-
-    expect(page.locator(".count")).to_have_text(re.compile(rf"^{rollouts} of "))
 
 
 def rows_of(folders):
@@ -356,213 +285,6 @@ def test_a_phone_scrolls_down_only_and_can_read_a_rollout(chromium, study):
             ".map((each) => parseFloat(getComputedStyle(each).fontSize))"
         )
         assert min(sizes) >= 12
-
-
-INJECTED = "window.ran = (window.ran || 0) + 1; alert(1)"
-HOSTILE = [
-    f"<script>{INJECTED}</script>",
-    f"</script><script>{INJECTED}</script>",
-    f"</SCRIPT ><script>{INJECTED}</script>",
-    f"<!--<script>{INJECTED}</script>-->",
-    f"<!-- --!><script>{INJECTED}</script>",
-    f"<img src=x onerror='{INJECTED}'>",
-    f'<svg onload="{INJECTED}"></svg>',
-    f"<iframe srcdoc='<script>{INJECTED}</script>'></iframe>",
-    f"<details open ontoggle='{INJECTED}'><summary>x</summary></details>",
-    "<a href='javascript:alert(1)' id='data'>x</a>",
-    "[x](javascript:alert(1))",
-    "<meta http-equiv=refresh content='0;url=https://example.org/'>",
-    "<base href='https://example.org/'><link rel=stylesheet href='//example.org/x.css'>",
-    "<form action='https://example.org/'><input name=words autofocus></form>",
-    "{{ 7 * 7 }} {% for x in range(9) %}{{ x }}{% endfor %} {# gone #} ${alert(1)} <%= 7 %>",
-    f'"></pre></article><script>{INJECTED}</script>',
-    "]]></style></textarea></title></noscript><plaintext>",
-    "__proto__ constructor \\u003cscript\\u003e \\x3cimg\\x3e &lt;b&gt;&amp;&#60;i&#62;",
-    "line\u2028separator\u2029paragraph",
-    "\u202eright to left\u202c \u2067isolate\u2069 \u200fmark",
-    "zero\x00 bell\x07 escape\x1b[31m delete\x7f",
-    "\U0001f600 astral, then \\boxed{\U0001f600}",
-]
-
-
-@pytest.fixture(scope="module")
-def attacked(tmp_path_factory):
-    """Every hostile text as a completion, its answer, a question, a gold and in a run's name, and a megabyte of text."""
-    root = tmp_path_factory.mktemp("attacked")
-    suite = sums_suite(root / "sums.jsonl", len(HOSTILE) + 1)
-    megabyte = "<b>" + "x" * 1_000_000 + "</b> \\boxed{7}"
-
-    def say(rng, problem, right):
-        text = HOSTILE[problem] if problem < len(HOSTILE) else megabyte
-        return text, text if problem < len(HOSTILE) else "7"
-
-    folder = write_kept(root, LATENT, suite, say=say, samples=1)
-    path = root / "report.html"
-    comparison = compare(*load_runs([folder]))
-    rows = [{"run": text} for text in [*HOSTILE, "a lone \ud800 surrogate"]]
-    section = Section(title=HOSTILE[0], note=HOSTILE[1], columns={"run": Column(title=HOSTILE[2])}, rows=rows)
-    series = [Series(name=text, look=at, points=[{"x": [1], "y": at, "note": text}]) for at, text in enumerate(HOSTILE)]
-    axis = Axis(label=HOSTILE[5])
-    chart = Chart(title=HOSTILE[3], note=HOSTILE[4], x=[axis, axis], y=axis, panels={HOSTILE[6]: series})
-    kept = browse(comparison)
-    page = render(paragraph="\n".join(HOSTILE), facts={HOSTILE[7]: HOSTILE[8]}, parts=[chart, section], rollouts=kept)
-    write(path, page)
-    return path
-
-
-def literal(text):
-    """As the browser spells it: what is not seen, by its sign or its number."""
-
-    def sign(found):
-        code = ord(found[0])
-        return chr(0x2400 + code) if code < 32 else f"⟨U+{code:04X}⟩"
-
-    return re.sub("[\x00-\x08\x0b-\x1f\x7f\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]", sign, text)
-
-
-def test_nothing_that_a_completion_says_runs_and_all_of_it_is_shown(chromium, attacked):
-    with opened(chromium, attacked) as page:
-        loaded(page)
-        texts = []
-        page.locator(".list").focus()
-        for _ in range(2 * (len(HOSTILE) + 1)):
-            texts.append(page.locator("#completion").text_content())
-            page.keyboard.press("ArrowDown")
-        for text in HOSTILE:
-            assert texts.count(literal(text)) == 2  # before and after
-        assert page.evaluate("window.ran") is None
-        strange = (
-            "iframe, img, form, base, link, plaintext, [srcdoc], [onerror], [onload], [ontoggle], a[href^='javascript']"
-        )
-        assert page.locator(strange).count() == 0
-        assert page.locator("script:not([type]), script[type='text/javascript']").count() == 1
-        assert page.url == attacked.as_uri()
-        assert page.locator(".verdict").text_content().split("\n")[0] == HOSTILE[0]
-        page.locator(".filters [name=words]").fill("<img src=x")
-        counts(page, 2)
-        figure = page.locator("figure")
-        figure.locator("svg[role=group]").focus()
-        page.keyboard.press("ArrowRight")
-        assert HOSTILE[0] in figure.locator(".tip").text_content()
-        assert "a lone \ufffd surrogate" in page.locator("#tables").inner_text()
-
-
-def test_the_browser_itself_refuses_scripts_and_markup_that_are_not_the_pages_own(chromium, attacked):
-    """The second wall: were a text ever put in as markup, the page's policy would stop it."""
-    context = chromium.new_context()
-    page = context.new_page()
-    page.goto(attacked.as_uri())
-    with pytest.raises(Exception, match="TrustedHTML"):
-        page.evaluate("document.body.innerHTML = '<img src=x onerror=alert(1)>'")
-    page.evaluate(
-        "() => { const script = document.createElement('script'); script.append('window.ran = 1'); document.body.append(script); }"
-    )
-    page.evaluate(
-        "() => { const img = document.createElement('img'); img.src = 'https://example.org/x.png'; document.body.append(img); }"
-    )
-    assert page.evaluate("window.ran") is None
-    context.close()
-
-
-def test_a_megabyte_keeps_its_beginning_and_end_and_says_how_much_is_missing_and_where_it_lies(chromium, attacked):
-    with opened(chromium, attacked) as page:
-        loaded(page)
-        page.locator(".list").focus()
-        page.keyboard.press("End")
-        text = page.locator("#completion").text_content()
-        assert text.startswith("<b>xxx")
-        assert text.endswith("x</b> \\boxed{7}")
-        total = len("<b>" + "x" * 1_000_000 + "</b> \\boxed{7}")
-        assert f"{total - LONGEST:,} of {total:,} characters are left out here" in text
-        assert "rollouts/audit-end, problem sums-test/22, sample 0" in text
-        assert page.locator("#completion mark").inner_text() == "7"
-        assert attacked.stat().st_size < 300_000
-
-
-def test_bytes_that_are_no_text_are_shown_as_unknown_characters(chromium, tmp_path):
-    """Kept rollouts are UTF-8, but a file from elsewhere may hold a lone surrogate, in the bytes it would have."""
-    suite = sums_suite(tmp_path / "sums.jsonl", 2)
-    folder = write_kept(tmp_path, LATENT, suite, samples=1)
-    part = folder / "rollouts" / "audit-end" / "part-000000.parquet"
-    table = pq.read_table(part)
-    raw = pa.array([b"lone \xed\xa0\x80 surrogate", b"\xff\xfe"], pa.binary()).view(pa.string())
-    pq.write_table(table.set_column(SCHEMA.get_field_index("completion"), "completion", raw), part)
-    report([folder], tmp_path / "report.html")
-    with opened(chromium, tmp_path / "report.html") as page:
-        loaded(page)
-        page.locator(".list").focus()
-        page.keyboard.press("End")
-        assert page.locator("#completion").text_content() == "\ufffd\ufffd"
-
-
-def test_a_suite_that_changed_or_is_gone_leaves_the_completions_and_says_so(chromium, tmp_path):
-    suite = sums_suite(tmp_path / "sums.jsonl", 3)
-    folder = write_kept(tmp_path, LATENT, suite)
-    sums_suite(tmp_path / "sums.jsonl", 2)
-    report([folder], tmp_path / "report.html")
-    with opened(chromium, tmp_path / "report.html") as page:
-        loaded(page)
-        assert "have changed since they were audited" in page.locator("#rollouts-note").inner_text()
-        assert "The question is not at hand." in page.locator(".detail").inner_text()
-    (tmp_path / "sums.jsonl").unlink()
-    report([folder], tmp_path / "report.html")
-    with opened(chromium, tmp_path / "report.html") as page:
-        assert "name an existing .jsonl file" in loaded(page).locator("#rollouts-note").inner_text()
-
-
-# --- what goes into the page ------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("reader", "completion", "answer", "before"),
-    [
-        ("boxed", r"12, so \boxed{12}. There are 12 of them.", "12", r"12, so \boxed{"),
-        ("boxed", r"\boxed{1}, no: \boxed{2} \boxed{2}, two, 2", "2", r"\boxed{1}, no: \boxed{2} \boxed{"),
-        ("boxed", "\\boxed{4}\nQuestion: What is 4?", "4", r"\boxed{"),  # the next question is not read
-        ("boxed", r"<think>\boxed{3}</think> \boxed{3} is 3", "3", r"<think>\boxed{3}</think> \boxed{"),
-        ("boxed", r"\boxed{\frac{1}{2}} or \frac{1}{2}", r"\frac{1}{2}", r"\boxed{"),
-        ("first-number", "7 and again 7", "7", ""),
-        ("any", "first 5, then 5", "5", "first 5, then "),
-        ("answer-line", "Answer: x\nso x it is", "x", "Answer: "),
-    ],
-)
-def test_the_answer_is_found_where_the_reader_took_it(reader, completion, answer, before):
-    template = load_template("qa").model_copy(update={"strict": reader})
-    assert where_read(completion, answer, template, "strict") == len(before)
-
-
-def test_an_answer_that_does_not_stand_there_is_nowhere_and_without_a_template_it_is_the_last():
-    template = load_template("qa")
-    assert where_read(r"\boxed{1} or \boxed{2}", "1, 2", template, "strict") == -1
-    assert where_read(r"\boxed{1} and 1", "1", None, "strict") == len(r"\boxed{1} and ")
-
-
-def test_a_sample_takes_of_every_stratum_its_share_to_within_one():
-    rng = np.random.default_rng(1)
-    strata = rng.choice(40, 5000, p=rng.dirichlet(np.ones(40)))
-    for limit in (1, 40, 333, 4999):
-        mask = stratified(strata, limit, np.random.default_rng(0))
-        assert mask.sum() == limit
-        for stratum, size in Counter(strata.tolist()).items():
-            share = limit * size / strata.size
-            assert abs(mask[strata == stratum].sum() - share) <= 1.5
-    assert stratified(strata, 5000, rng).all()
-
-
-def test_in_a_sample_every_thing_of_a_stratum_has_the_same_chance():
-    strata = np.repeat([0, 1, 2], [3, 7, 50])
-    draws = np.mean([stratified(strata, 20, np.random.default_rng(seed)) for seed in range(4000)], axis=0)
-    assert draws == pytest.approx(20 / 60, abs=0.04)  # 5 standard errors
-
-
-def test_texts_are_cut_at_the_largest_length_that_fits():
-    rng = np.random.default_rng(0)
-    for total in (50, 500, 5000):
-        sizes = rng.integers(0, 100, 60)
-        longest = longest_that_fits(sizes, total)
-        fits = np.minimum(sizes, longest).sum() <= total
-        assert fits
-        assert longest == LONGEST or np.minimum(sizes, longest + 1).sum() > total
 
 
 def test_more_rollouts_than_the_limit_are_sampled_and_the_page_says_so(chromium, study, tmp_path):
