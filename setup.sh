@@ -2,7 +2,20 @@
 # Make the virtual environment: the tested versions of requirements.txt and this project, editable.
 # Without a GPU the CPU build of torch is taken where the package index in use has one (it is ten times smaller).
 # With the argument vllm, adds vLLM: its GPU build where a GPU is, else its CPU build and what that needs.
+# With the argument browser, adds chromium for the tests of report.html where apt-get can.
 set -eu
+if [ "${1:-}" = browser ]; then
+    if command -v chromium >/dev/null || command -v google-chrome >/dev/null; then
+        exit
+    elif [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+        echo "setup: installing chromium for the tests of report.html"
+        apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null ||
+            echo "setup: chromium could not be installed; the tests of report.html are skipped"
+    else
+        echo "setup: no chromium or google-chrome here; install one, or the tests of report.html are skipped"
+    fi
+    exit
+fi
 torch=$(sed -n 's/^torch==//p' requirements.txt)
 "$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: needs Python 3.11 or newer; type: make setup PYTHON=python3.11"; exit 2; }
 [ -x "$VENV/bin/python" ] || "$PYTHON" -m venv "$VENV"

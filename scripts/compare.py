@@ -1,4 +1,4 @@
-"""Lay finished training runs side by side: tables, figures and one paragraph.
+"""Lay finished training runs side by side: tables, figures, one paragraph, and report.html, which holds all of it.
 
 python scripts/compare.py runs/tiny/* --out runs/tiny-compare
 """
@@ -27,7 +27,15 @@ ROWS, RACES = 12, 3
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folder of a finished GRPO run or baseline")
-    parser.add_argument("--out", required=True, type=Path, help="folder for tables, figures and findings.txt")
+    parser.add_argument(
+        "--out", required=True, type=Path, help="folder for report.html, tables, figures and findings.txt"
+    )
+    parser.add_argument(
+        "--rollouts",
+        type=int,
+        default=50_000,
+        help="in report.html at most (default 50000; 0 for none); of more, a sample",
+    )
     args = parser.parse_args()
 
     from evals.compare import claim, compare
@@ -47,12 +55,18 @@ def main() -> None:
     comparison = compare(runs, [*unfinished, *left_out], baselines)
     paths = write_tables(comparison, args.out)
 
+    from evals.browse import browse
     from evals.figures import draw
+    from evals.report import render, write
+    from evals.report_parts import facts, parts
 
     paths += draw(comparison, args.out)
     paths.append(args.out / "findings.txt")
     paragraph = findings(comparison)
     paths[-1].write_text(paragraph + "\n", encoding="utf-8")
+    paths.append(args.out / "report.html")
+    kept = browse(comparison, limit=args.rollouts)
+    write(paths[-1], render(paragraph=paragraph, facts=facts(comparison), parts=parts(comparison), rollouts=kept))
     show(comparison, paths, paragraph)
 
 

@@ -9,6 +9,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TQDM_DISABLE", "1")
 os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from playwright.sync_api import Browser
     from transformers import LlamaForCausalLM
 
     from evals.vllm_engine import VllmEngines
@@ -73,3 +75,22 @@ def script(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., subprocess
         return subprocess.run(command, cwd=elsewhere, capture_output=True, text=True, timeout=300)
 
     return call
+
+
+LACKING = "report.html was not opened: no chromium or google-chrome is on the PATH (Debian: apt-get install chromium)"
+FLAGS = ["--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+FLAGS += ["--disable-component-update", "--disable-sync"]
+
+
+@pytest.fixture(scope="module")  # no longer, as asyncio has no other loop in this thread meanwhile
+def chromium() -> Iterator[Browser]:
+    """A headless browser; without one the test is skipped, and fails where .ci/run says that one is required."""
+    program = shutil.which("chromium") or shutil.which("google-chrome")
+    if not program:
+        if os.environ.get("BROWSER_TESTS") == "required":
+            pytest.fail(LACKING)
+        pytest.skip(LACKING)
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        yield playwright.chromium.launch(executable_path=program, args=FLAGS)

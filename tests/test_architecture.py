@@ -60,7 +60,10 @@ def test_only_rl_and_sft_import_trl_and_rewards_import_no_torch() -> None:
 @pytest.mark.parametrize(
     "modules",
     [
-        ["evals.compare", "evals.figures", "evals.findings", "evals.runs", "evals.tables", "evals.card"],
+        [
+            f"evals.{name}"
+            for name in ("compare", "figures", "findings", "runs", "tables", "card", "browse", "report_parts")
+        ],
         [
             f"{path.parent.name}.{path.stem}"
             for path in MODULES

@@ -398,6 +398,7 @@ def test_the_script_writes_everything_and_refuses_politely(tmp_path):
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     paragraph = (tmp_path / "out" / "findings.txt").read_text()
     assert " ".join(paragraph.split()) in " ".join(done.stdout.split())
+    assert paragraph.strip().replace("'", "&#39;") in (tmp_path / "out" / "report.html").read_text()
     refused = subprocess.run([*command[:3], *command[-2:]], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert refused.returncode == 2
     assert refused.stderr.startswith("error: ")
