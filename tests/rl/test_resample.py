@@ -45,7 +45,7 @@ class Dealt:
 
 def test_a_batch_is_filled_by_hand_worked_rounds() -> None:
     rows = {f"p/{n}": {"prompt": "?", "problem_id": f"p/{n}"} for n in range(50)}
-    dealt: Any = Dealt([True, False, False, True] + [False, True] + [True])  # rounds of 4, of 2 and of 1
+    dealt: Any = Dealt([True, False, False, True, False, True, True])  # rounds of 4, of 2 and of 1
     resampler = Resampler(rows, dealt, group_size=2, seed=0, drawn=11)
     asked = in_order(list(rows), seed=0, start=11, count=7)
     filled = resampler.fill(0, 4)
@@ -67,7 +67,13 @@ def test_what_is_thrown_away_is_kept_and_counted_and_a_resumed_run_draws_the_sam
     from rewards.suites import load_problems
     from rl.train import train
 
-    settings = {"sampler": "resample", "grpo__save_steps": 1, "grpo__num_generations": 2, "audit__samples": 2, "audit__every": 0}
+    settings = {
+        "sampler": "resample",
+        "grpo__save_steps": 1,
+        "grpo__num_generations": 2,
+        "audit__samples": 2,
+        "audit__every": 0,
+    }
     sets = load_problems("sums"), load_problems("sums-train")
     whole = plan_of(short_base, tmp_path / "whole", **settings)  # half of all pairs of coins are alike
     train(whole, *sets, resume=False)
