@@ -18,7 +18,6 @@ from safetensors.numpy import save_file
 from test_train import ROOT, lines, plan_of, rollouts, timeless
 
 from configs.errors import UsageError
-from evals.manifest import only_one
 from evals.rollouts import RolloutStore
 from rewards.suites import load_problems
 from rl.record import last_checkpoint
