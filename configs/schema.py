@@ -199,7 +199,8 @@ class Recipe(Config):
 
     `overlong_cache` is DAPO's soft limit: tokens before the hard limit in which the reward falls to -1 (eq. 13).
     `lora` holds fields of peft's LoraConfig; null trains all weights. `sampler` chooses what is asked: `uniform` goes
-    through the set, `edge` keeps what the signal audit found solved sometimes, `posterior` learns as it goes.
+    through the set, `edge` keeps what the signal audit found solved sometimes, `posterior` learns as it goes, `resample`
+    draws on until the batch is full of groups that teach (DAPO).
     """
 
     reward: RewardName
@@ -207,7 +208,7 @@ class Recipe(Config):
     """The recipe that this one differs from in what it pays, and in nothing else."""
     reading: Reading
     engine: Literal["transformers", "vllm"]
-    sampler: Literal["uniform", "edge", "posterior"] = "uniform"
+    sampler: Literal["uniform", "edge", "posterior", "resample"] = "uniform"
     audit: AuditPlan
     overlong_cache: int | None = None
     lora: dict[str, Any] | None = None

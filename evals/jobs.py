@@ -5,7 +5,6 @@ Nothing is believed of a process but that it ended: a job has succeeded when eve
 
 from __future__ import annotations
 
-import fcntl
 import json
 import re
 import shlex
@@ -16,8 +15,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import IO, Literal, Protocol
 
-from configs.errors import UsageError
-from evals.manifest import write_json
+from evals.manifest import only_one, write_json
 from evals.runs import load_manifest
 
 PROMPT = "$ "
@@ -124,13 +122,8 @@ class Records:
     @contextmanager
     def only_one(self) -> Iterator[None]:
         """Hold this folder; it is let go of when the process ends, however it ends. Raises UsageError when it is held."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / ".lock").open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                message = f"another study is at work in {self.folder.parent}; wait for it, or choose another --out"
-                raise UsageError(message) from error
+        busy = f"another study is at work in {self.folder.parent}; wait for it, or choose another --out"
+        with only_one(self.folder, busy):
             yield
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import platform
@@ -98,12 +99,29 @@ def claim(folder: Path, settings: dict[str, Any], *, resume: bool | None) -> Non
 
 
 @contextmanager
+def only_one(folder: Path, busy: str) -> Iterator[None]:
+    """Hold `folder`; it is let go of when the process ends, however it ends. Raises UsageError(busy) when it is held."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UsageError(busy) from error
+        yield
+
+
+@contextmanager
 def open_run(folder: Path, kind: str, settings: dict[str, Any], facts: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Open a run in `folder`; the dict it yields is saved as the manifest at the start and at the end.
 
     `settings` decide whether two runs are the same; `facts` are recorded beside them. Status is `running` inside,
-    then `finished`, `interrupted` (Ctrl-C) or `failed`.
+    then `finished`, `interrupted` (Ctrl-C) or `failed`. Raises UsageError while another process works in `folder`.
     """
+    with only_one(folder, f"another process is at work in {folder}; wait for it, or choose another --out"):
+        yield from _open_run(folder, kind, settings, facts)
+
+
+def _open_run(folder: Path, kind: str, settings: dict[str, Any], facts: dict[str, Any]) -> Iterator[dict[str, Any]]:
     path = folder / "manifest.json"
     before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     manifest = {

@@ -7,7 +7,7 @@ log-probabilities), optimizer passes, and audits.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -161,9 +161,14 @@ class Drawn:
 
     @classmethod
     def kept(cls, folder: Path) -> Drawn:
-        """All rollouts of one folder. Samples of one problem in one part are taken to have shared its prompt's pass."""
+        """All rollouts of one folder."""
+        return cls.of_parts(RolloutStore(folder).parts())
+
+    @classmethod
+    def of_parts(cls, parts: Iterable[Path]) -> Drawn:
+        """All rollouts of these parts. Samples of one problem in one part are taken to have shared its prompt's pass."""
         prompt, completion, prefill = [], [], []
-        for path in RolloutStore(folder).parts():
+        for path in parts:
             table = pq.read_table(path, columns=["problem_id", "prompt_tokens", "completion_tokens"])
             ids = table["problem_id"].combine_chunks().dictionary_encode().indices.to_numpy()
             prompt.append(table["prompt_tokens"].to_numpy())

@@ -73,10 +73,15 @@ class Plan:
     @property
     def rollouts(self) -> int:
         """Completions drawn in the whole run, audits aside."""
-        grpo = self.recipe.grpo
-        updates_each = self.steps_per_generation / int(grpo.get("gradient_accumulation_steps", 1))
-        times = int(grpo["max_steps"]) / (updates_each * int(grpo.get("num_iterations", 1)))
+        times = int(self.recipe.grpo["max_steps"]) / self.updates_per_rollout
         return round(times * self.completions_per_rollout)
+
+    @property
+    def updates_per_rollout(self) -> float:
+        """Optimizer steps before completions are drawn again."""
+        grpo = self.recipe.grpo
+        passes = self.steps_per_generation * int(grpo.get("num_iterations", 1))
+        return passes / int(grpo.get("gradient_accumulation_steps", 1))
 
     @property
     def audit_rollouts(self) -> int:
@@ -95,6 +100,11 @@ class Plan:
                 "an adapter is not trained on weights that are spread over processes, as they are frozen; launch it with "
                 "configs/accelerate/zero2.yaml or one-gpu.yaml"
             )
+        if self.recipe.sampler == "resample" and (self.processes > 1 or self.recipe.engine == "vllm"):
+            raise UsageError(
+                "sampler: resample draws in one process, by the lab's own engine: add --set engine=transformers and start one "
+                "process, or --set sampler=posterior, which throws nothing away"
+            )
         if self.group_size < 2:
             raise UsageError("grpo.num_generations must be 2 or more: a group of one has no one to be compared with")
         if self.completions_per_rollout % self.group_size:
@@ -103,11 +113,7 @@ class Plan:
                 f"({grpo['per_device_train_batch_size']} per process x {self.steps_per_generation} x {self.processes} "
                 f"processes); choose --set grpo.num_generations or grpo.per_device_train_batch_size to match"
             )
-        updates = (
-            self.steps_per_generation
-            * int(grpo.get("num_iterations", 1))
-            / int(grpo.get("gradient_accumulation_steps", 1))
-        )
+        updates = self.updates_per_rollout
         if updates > 1 and int(grpo.get("save_steps", 500)) % updates:  # TRL keeps no rollout in a checkpoint
             raise UsageError(
                 f"grpo.save_steps={grpo.get('save_steps', 500)} saves inside a rollout of {updates:g} updates, and a resumed run "

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
+import torch
 from trl import GRPOTrainer
 
 from configs.errors import UsageError
@@ -51,30 +51,70 @@ class Rollouts:
         self.sampling, self.renew = training_sampling(plan), renew
         self.stop_ids = set(engine.stop_token_ids)
         self.rank = rank()
+        self.chosen: list[dict[str, Any]] = []
+        """Completions that were drawn before TRL asks for them; taken instead of drawing."""
+        self.thrown: list[dict[str, Any]] = []
+        """Rows of this step that are not trained on: kept and counted like those that are."""
 
     def draw(self, prompts: list[str], trainer: GRPOTrainer) -> dict[str, Any]:
-        """TRL's rollout function: token ids of prompts and completions, in order, with how each one finished.
+        """TRL's rollout function: token ids of prompts and completions, in order, with how each one finished."""
+        ready, self.chosen = self.chosen, []
+        drawn = ready or self.drawn(prompts, step=trainer.state.global_step, first=self.rank * len(prompts))
+        columns = {key: [one[key] for one in drawn] for key in drawn[0] if key != "row"}
+        return {**columns, "logprobs": None}
 
-        A sample's seed is its step and its place in the batch of all processes, so a resumed run draws what the
+    def drawn(self, prompts: list[str], *, step: int, first: int) -> list[dict[str, Any]]:
+        """A completion for each prompt; the first one is sample `first` of the step's.
+
+        A sample's seed is its step and its place among those of all processes, so a resumed run draws what the
         uninterrupted one drew, and two processes draw what one would. With spread weights, the whole copy is renewed first.
         """
         began = time.perf_counter()
         self.renew()
         ids = self.engine.tokenizer(prompts)["input_ids"]
-        first = self.rank * len(ids)
-        identities = [f"train|{trainer.state.global_step}|0|{first + place}" for place in range(len(ids))]
+        samples = range(first, first + len(ids))
+        identities = [f"train|{step}|0|{sample}" for sample in samples]
         drawn = []
-        with trainer.accelerator.autocast():  # in the precision that the trainer scores them in
+        lowered = bool(self.plan.recipe.grpo.get("bf16"))
+        with torch.autocast(
+            self.engine.model.device.type, torch.bfloat16, enabled=lowered
+        ):  # as the trainer scores them
             for part in self.engine.cuts([len(one) for one in ids], self.sampling.max_tokens):
                 drawn += self.engine.draw(ids[part], identities[part], self.sampling)
         self.clock.add("rollout", began)
-        return {
-            "prompt_ids": ids,
-            "completion_ids": [one.token_ids for one in drawn],
-            "logprobs": None,
-            "finish": [one.finish for one in drawn],
-            "logprob": [float(sum(one.logprobs)) for one in drawn],
-        }
+        return [
+            {
+                "prompt_ids": prompt,
+                "completion_ids": one.token_ids,
+                "finish": one.finish,
+                "logprob": float(sum(one.logprobs)),
+                "sample": sample,
+            }
+            for prompt, one, sample in zip(ids, drawn, samples, strict=True)
+        ]
+
+    def graded(
+        self, drawn: Sequence[Mapping[str, Any]], problem_id: Sequence[str], *, step: int
+    ) -> list[dict[str, Any]]:
+        """Rows for the store: the same `grade` as the audit, then the recipe's reward of the verdict."""
+        texts = self.engine.tokenizer.batch_decode([one["completion_ids"] for one in drawn], skip_special_tokens=True)
+        rows = []
+        for one, id, text in zip(drawn, problem_id, texts, strict=True):
+            rollout = Rollout(
+                problem_id=id,
+                sample=one["sample"],
+                completion=text,
+                prompt_tokens=len(one["prompt_ids"]),
+                completion_tokens=len(one["completion_ids"]),
+                finish=one["finish"],
+                logprob=one["logprob"],
+                seed=self.sampling.seed,
+            )
+            verdict, lenient = both_readings(self.problems[id], text, self.plan.template, self.plan.recipe.reading)
+            rng = sample_rng(seed=self.plan.seed, step=step, problem_id=id, sample=rollout.sample)
+            reward = self._paid(REWARDS[self.plan.recipe.reward](verdict, rng), id)
+            rows.append({**as_row(rollout, verdict, lenient), "reward": reward, "step": step + 1})
+        return rows
 
     def reward(
         self,
@@ -86,37 +126,33 @@ class Rollouts:
         log_metric: Callable[[str, float], None],
         **columns: Any,
     ) -> list[float | None]:
-        """TRL's reward function: the same `grade` as the audit, then the recipe's reward of the verdict."""
+        """TRL's reward function. The step's rollouts are kept, those that are not trained on too, and metrics are of all."""
         began = time.perf_counter()
         step = int(trainer_state.global_step)
-        rows, rewards = [], []
-        finishes: list[Finish] = columns.get("finish") or [self._finish(ids) for ids in completion_ids]
-        logprobs = columns.get("logprob") or [float("nan")] * len(completions)
-        prompt_tokens = {prompt: len(self.engine.tokenizer(prompt)["input_ids"]) for prompt in set(prompts)}
-        for place, id in enumerate(problem_id):
-            rollout = Rollout(
-                problem_id=id,
-                sample=self.rank * len(completions) + place,
-                completion=completions[place],
-                prompt_tokens=prompt_tokens[prompts[place]],
-                completion_tokens=len(completion_ids[place]),
-                finish=finishes[place],
-                logprob=logprobs[place],
-                seed=self.sampling.seed,
-            )
-            verdict, lenient = both_readings(
-                self.problems[id], rollout.completion, self.plan.template, self.plan.recipe.reading
-            )
-            rng = sample_rng(seed=self.plan.seed, step=step, problem_id=id, sample=rollout.sample)
-            rewards.append(self._paid(REWARDS[self.plan.recipe.reward](verdict, rng), id))
-            rows.append({**as_row(rollout, verdict, lenient), "reward": rewards[-1], "step": step + 1})
-        self.store.write(f"{step + 1:06d}-{self.rank}", rows)
-        for status in STATUSES:
-            log_metric(f"status/{status}", float(np.mean([row["status"] == status for row in rows])))
-        log_metric("stop_rate", float(np.mean([row["finish"] == "stop" for row in rows])))
-        log_metric("accuracy", float(np.mean([row["correct"] for row in rows])))
+        asked = {prompt: self.engine.tokenizer(prompt)["input_ids"] for prompt in set(prompts)}
+        drawn = [
+            {
+                "prompt_ids": asked[prompts[place]],
+                "completion_ids": ids,
+                "finish": columns["finish"][place] if "finish" in columns else self._finish(ids),
+                "logprob": columns["logprob"][place] if "logprob" in columns else float("nan"),
+                "sample": columns["sample"][place] if "sample" in columns else self.rank * len(prompts) + place,
+            }
+            for place, ids in enumerate(completion_ids)
+        ]
+        rows = self.graded(drawn, problem_id, step=step)
+        kept = [*rows, *self.thrown]
+        self.store.write(f"{step + 1:06d}-{self.rank}", kept)
+        for row in kept:  # one value a completion, so that TRL's mean over processes is the mean over completions
+            log_metric("stop_rate", float(row["finish"] == "stop"))
+            log_metric("accuracy", float(row["correct"]))
+            if level := self.problems[row["problem_id"]].level:
+                log_metric(f"accuracy/level {level}", float(row["correct"]))
+            for status in STATUSES:
+                log_metric(f"status/{status}", float(row["status"] == status))
+        self.thrown = []
         self.clock.add("grading", began)
-        return rewards
+        return [row["reward"] for row in rows]
 
     def _paid(self, reward: float | None, problem_id: str) -> float | None:
         """A reward that a group can be compared by. TRL would only warn, and leave the sample out."""

@@ -16,12 +16,14 @@ from scipy.special import betaln
 
 from rewards.types import Problem
 
-FORGET = 0.9
-"""What is left of a count after one step: the policy moves, so old groups say less. Half is gone after 7 steps."""
+FORGET = 0.7
+"""What is left of a count after one step: the policy moves, so old groups say less. Half is gone after two steps; where a base
+takes off, its pass rate doubles in as few."""
 STRENGTH = 2.0
 """Completions that a level's pass rate is worth for a problem of that level that was never drawn."""
 FLOOR = 0.02
-"""Least chance by which a problem is drawn, so that what became learnable is found again."""
+"""Least weight of a problem, as a share of the largest: what became learnable is found again. It is no chance of its own, since
+at the start, where one group in a thousand teaches, all problems would be drawn alike."""
 
 
 def informative_chance(passes: np.ndarray, failures: np.ndarray, group_size: int) -> np.ndarray:
@@ -81,17 +83,25 @@ class Posterior:
         The same in every process and after every resume.
         """
         noise = np.random.default_rng([self.seed, step]).exponential(size=len(self.ids))
-        order = np.argsort(noise / np.maximum(self.chances(), FLOOR), kind="stable")
+        chances = self.chances()
+        order = np.argsort(noise / np.maximum(chances, FLOOR * chances.max()), kind="stable")
         return [self.ids[order[index % len(order)]] for index in range(count)]
+
+
+def counted(ids: Sequence[str], rewards: Sequence[float | None]) -> dict[str, tuple[int, int]]:
+    """Paid and all completions by problem, from each completion's problem and reward."""
+    counts: dict[str, tuple[int, int]] = {}
+    for id, reward in zip(ids, rewards, strict=True):
+        right, drawn = counts.get(id, (0, 0))
+        counts[id] = right + ((reward or 0.0) > 0.5), drawn + 1
+    return counts
 
 
 def replayed(sampler: Posterior, rows: Iterable[dict[str, Any]]) -> Posterior:
     """The sampler as it was after the steps whose rollouts are kept."""
-    steps: dict[int, dict[str, list[int]]] = {}
+    steps: dict[int, list[tuple[str, float | None]]] = {}
     for row in rows:
-        counts = steps.setdefault(row["step"], {}).setdefault(row["problem_id"], [0, 0])
-        counts[0] += (row["reward"] or 0.0) > 0.5
-        counts[1] += 1
-    for _, counts in sorted(steps.items()):
-        sampler.update({id: (right, drawn) for id, (right, drawn) in counts.items()})
+        steps.setdefault(row["step"], []).append((row["problem_id"], row["reward"]))
+    for _, step in sorted(steps.items()):
+        sampler.update(counted([id for id, _ in step], [reward for _, reward in step]))
     return sampler

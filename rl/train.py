@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import time
 from contextlib import nullcontext
 from copy import deepcopy
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import PartialState
 from datasets import Dataset
+from safetensors import SafetensorError
 from transformers import PrinterCallback
 from trl import GRPOConfig, GRPOTrainer
 
 from configs.errors import UsageError
 from evals.card import write_card
 from evals.engine import TransformersEngine
-from evals.manifest import open_run, write_json
+from evals.manifest import hardware, open_run, write_json
 from evals.models import BaseText, LoadedBase, load_base
 from evals.rollouts import RolloutStore
 from evals.vllm_engine import VllmEngine
@@ -29,21 +32,25 @@ from rl.budget import Limit, tokens_seen
 from rl.colocate import DriftGuard, Inside, prepare
 from rl.measure import Measures
 from rl.plan import Plan, rank, sharded
-from rl.record import Clock, Record, Silence, cut_jsonl, last_checkpoint, read_jsonl
+from rl.record import KINDS, Clock, Pace, Record, Silence, cut_jsonl, last_checkpoint, read_jsonl
+from rl.resample import Resampler
 from rl.rollouts import Rollouts, training_sampling
 from rl.sampler import Posterior, replayed
 from rl.sharding import refresh
 from rl.trainer import Trainer
+from rl.utilization import Utilization
 
 LONGEST_WAIT = timedelta(hours=12)
 """How long other processes wait while the first one audits."""
+FULL = 2**20
+"""Bytes: with less than this free, what failed to write failed for want of space."""
 
 
 def train(plan: Plan, suite: ProblemSet, train_suite: ProblemSet, *, resume: bool) -> None:
     """Audit, train, audit, in `plan.out`, and write the model's card. With `resume`, goes on from the last whole checkpoint.
 
     Of several processes the first one writes the manifest and the audits; the others wait for it and then train along.
-    Raises UsageError when no problem of the training suite has a usable gold or a prompt exceeds the context.
+    Raises UsageError when no problem of the training suite has a usable gold, a prompt exceeds the context, or the disk is full.
     """
     facts = {
         "base": plan.base,
@@ -63,6 +70,24 @@ def train(plan: Plan, suite: ProblemSet, train_suite: ProblemSet, *, resume: boo
     }
     if plan.processes > 1:  # named before TRL does, as its 10 to 30 minutes would end an audit that others wait for
         PartialState(cpu=not torch.cuda.is_available(), timeout=LONGEST_WAIT)
+    try:
+        _train(plan, suite, train_suite, facts, resume=resume)
+    except (OSError, RuntimeError, SafetensorError) as error:  # each writer of a checkpoint has a kind of its own
+        if _full(error, plan.out):
+            raise UsageError(
+                f"no space is left in {plan.out}: free some, or lower grpo.save_total_limit, then add --resume; it goes on from "
+                f"{last_checkpoint(plan.out / 'checkpoints') or 'the start'}"
+            ) from error
+        raise
+
+
+def _full(error: Exception, folder: Path) -> bool:
+    """Whether it was the disk. torch and safetensors do not pass the number of the error on."""
+    return getattr(error, "errno", None) in {errno.ENOSPC, errno.EDQUOT} or shutil.disk_usage(folder).free < FULL
+
+
+def _train(plan: Plan, suite: ProblemSet, train_suite: ProblemSet, facts: dict[str, Any], *, resume: bool) -> None:
+    """Open the run and go."""
     first = rank() == 0
     logged = max((row.get("seconds", 0.0) for row in read_jsonl(plan.out / "metrics.jsonl")), default=0.0)
     with (
@@ -118,15 +143,14 @@ class _Run:
         self.measures.before(step)
         if plan.recipe.sampler == "edge":
             trainer.train_dataset = Dataset.from_list(_rows(plan, self._at_the_edge(usable)))
-        if plan.recipe.sampler == "posterior":
-            trainer.rows = {row["problem_id"]: row for row in _rows(plan, usable)}
-            trainer.sampler = self._posterior(usable)
+        trainer.posterior, trainer.steered = self._posterior(usable), plan.recipe.sampler == "posterior"
         began = time.perf_counter()
-        before = {kind: self.clock.split.get(kind, 0.0) for kind in ("rollout", "grading", "audit")}
+        before = {kind: self.clock.split.get(kind, 0.0) for kind in KINDS}
         tokens = tokens_seen(checkpoint) if checkpoint else 0
         if checkpoint and (step >= int(plan.recipe.grpo["max_steps"]) or self.limit.reached(tokens)):
             trainer._load_from_checkpoint(str(checkpoint))  # train() would take one step beyond the last
         else:
+            trainer.pace.begin()
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
             step, tokens = trainer.state.global_step, int(trainer.state.num_input_tokens_seen)
         elsewhere = sum(self.clock.split.get(kind, 0.0) - seconds for kind, seconds in before.items())
@@ -172,7 +196,7 @@ class _Run:
             train_dataset=Dataset.from_list(_rows(plan, usable)),
             processing_class=self.loaded.tokenizer,
             callbacks=[
-                Record(plan, self.clock, lambda step: self.measures.held_out(step)),
+                Record(plan, lambda step: self.measures.held_out(step)),
                 self.limit,
                 Silence(plan),
                 *([DriftGuard()] if vllm else []),
@@ -181,6 +205,13 @@ class _Run:
             rollout_func=None if vllm else rollouts.draw,
         )
         trainer.remove_callback(PrinterCallback)
+        trainer.rows = {row["problem_id"]: row for row in _rows(plan, usable)}
+        trainer.pace = Pace(self.clock, Utilization.known(plan, hardware().get("gpus", []), self.kept))
+        if plan.recipe.sampler == "resample":
+            drawn = sum(1 for _ in self.kept.rows(["step"])) // plan.group_size
+            trainer.resampler = Resampler(
+                trainer.rows, rollouts, group_size=plan.group_size, seed=plan.seed, drawn=drawn
+            )
         return trainer
 
     def _measures(self, trainer: Trainer) -> Measures:
@@ -212,7 +243,10 @@ class _Run:
     def _posterior(self, usable: list[Problem]) -> Posterior:
         """Pass rates from the signal audit and from all groups that were drawn since."""
         sampler = Posterior(usable, group_size=self.plan.group_size, seed=self.plan.seed)
-        sampler.update({id: counts for id, counts in self.measures.signal().items() if id in sampler.place})
+        if (
+            self.plan.recipe.reward == "correctness"
+        ):  # what the audit counts; what a control pays is seen in training only
+            sampler.update({id: counts for id, counts in self.measures.signal().items() if id in sampler.place})
         return replayed(sampler, self.kept.rows(["problem_id", "reward", "step"]))
 
     def _rewards(self, rollouts: Rollouts) -> list[Any]:
@@ -238,7 +272,9 @@ class _Run:
             "logging_steps": 1,
             "save_strategy": "steps",
             "save_total_limit": 2,
-            "report_to": "none",
+            "report_to": "trackio",  # a local database, no account
+            "project": plan.base,
+            "run_name": plan.out.name,
             "disable_tqdm": True,
             "remove_unused_columns": False,
             "use_cpu": not torch.cuda.is_available(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import signal
 import subprocess
@@ -51,10 +52,7 @@ def rollouts(out: Path) -> list[dict[str, Any]]:
 
 
 def timeless(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [
-        {key: value for key, value in row.items() if key not in {"step_time", "train_runtime", "seconds"}}
-        for row in rows
-    ]
+    return [{key: value for key, value in row.items() if key != "step_time" and "seconds" not in key} for row in rows]
 
 
 def contents(folder: Path) -> dict[str, str]:
@@ -121,19 +119,36 @@ def test_the_trained_model_is_a_base_again(finished: Path, script: Callable[...,
         assert again[same] == end[same], same  # the audit at the end of training is the audit of its folder
 
 
-def test_trl_logs_what_the_kept_rollouts_say(finished: Path) -> None:
-    kept = rollouts(finished)
-    for row in lines(finished / "metrics.jsonl"):
+def check_metrics(out: Path) -> None:
+    """What a run logged, where all of a step's rollouts are trained on, against its kept rollouts."""
+    kept = rollouts(out)
+    for row in lines(out / "metrics.jsonl"):
         mine = [each for each in kept if each["step"] == row["step"]]
         groups = [mine[start : start + GROUP] for start in range(0, BATCH, GROUP)]
         assert all(len({each["problem_id"] for each in group}) == 1 for group in groups)
         rewards = np.array([[each["reward"] for each in group] for group in groups])
         assert row["frac_reward_zero_std"] == np.mean([len(set(group)) == 1 for group in rewards.tolist()])
+        assert row["informative/drawn"] == pytest.approx(1 - row["frac_reward_zero_std"])
+        assert 0 <= row["informative/expected"] <= 1
         assert row["reward"] == pytest.approx(rewards.mean())
         assert row["accuracy"] == np.mean([each["correct"] for each in mine])
         assert row["stop_rate"] == np.mean([each["finish"] == "stop" for each in mine])
         assert row["completions/clipped_ratio"] == pytest.approx(1 - row["stop_rate"])
         assert row["completions/mean_length"] == np.mean([each["completion_tokens"] for each in mine])
+
+
+def test_trl_logs_what_the_kept_rollouts_say(finished: Path) -> None:
+    check_metrics(finished)
+
+
+def test_the_seconds_of_all_steps_by_kind_are_the_time_that_went_by(finished: Path) -> None:
+    steps = lines(finished / "metrics.jsonl")
+    kinds = ("update", "rollout", "grading", "audit")
+    for before, after in itertools.pairwise(steps):
+        took = sum(after.get(f"{kind}_seconds", 0.0) for kind in kinds)
+        assert took == pytest.approx(after["seconds"] - before["seconds"], abs=0.03)  # each is rounded
+    assert all(row["rollout_seconds"] > 0 and row["update_seconds"] > 0 for row in steps)
+    assert [row["step"] for row in steps if "audit_seconds" in row] == [2]  # after step 4 training is over
 
 
 def plan_of(base: Path, out: Path, seed: int = 0, **changes: Any) -> Any:
@@ -281,7 +296,7 @@ def test_what_the_posterior_asks_is_the_same_after_a_kill_and_in_every_process(
     assert done.returncode == 0, done.stderr[-3000:]
     asked = [row["problem_id"] for row in rollouts(whole)]
     assert all(len(set(asked[first : first + GROUP])) == 1 for first in range(0, len(asked), GROUP))
-    assert all(0 <= row["sampler/expected_informative"] <= 1 for row in lines(whole / "metrics.jsonl"))
+    check_metrics(whole)
 
     arguments = ["--base", str(short_base), "--out", str(killed), *settings]
     sign = killed / "checkpoints/checkpoint-2/trainer_state.json"
