@@ -21,7 +21,10 @@ def run(main: Callable[[], None]) -> int:
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        print("error: the disk is full. What was kept is whole: make room and type the same command again", file=sys.stderr)
+        print(
+            "error: the disk is full. What was kept is whole: make room and type the same command again",
+            file=sys.stderr,
+        )
         return 2
     except KeyboardInterrupt:
         print(

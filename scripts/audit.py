@@ -152,7 +152,9 @@ def main() -> None:
             began = time.perf_counter()
             folder = folders[template.name]
             if split := split_markers(opened.tokenizer, template.prompt):
-                print(f"note: {', '.join(split)} of template {template.name}: no token of this base, which reads the letters")
+                print(
+                    f"note: {', '.join(split)} of template {template.name}: no token of this base, which reads the letters"
+                )
             audited = AuditSpec(
                 base=base.name,
                 step=0,
@@ -210,7 +212,7 @@ def _regrade(args: argparse.Namespace) -> None:
     import json
 
     from evals.audit import audit_table
-    from evals.regrade import kept_audit, regrade
+    from evals.regrade import kept_audit, regrade, told
     from rewards.suites import load_problems
 
     before = kept_audit(args.regrade)
@@ -222,8 +224,10 @@ def _regrade(args: argparse.Namespace) -> None:
         ("measure", "value (95% interval over problems)"),
         audit_table(audit),
     )
-    changed = sum(1 for _ in (out / "differences.jsonl").open(encoding="utf-8"))
-    print(f"{changed} verdicts or answers changed, listed in {out / 'differences.jsonl'}")
+    with (out / "differences.jsonl").open(encoding="utf-8") as lines:
+        changed = [json.loads(line) for line in lines]
+    print(told(audit, [(one["before"]["correct"], one["after"]["correct"]) for one in changed]))
+    print(f"{len(changed)} verdicts or answers changed, listed in {out / 'differences.jsonl'}")
 
 
 if __name__ == "__main__":

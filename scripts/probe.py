@@ -10,6 +10,7 @@ from typing import Any
 from configs.cli import run, show
 from configs.errors import UsageError
 
+
 def main() -> None:
     """Parse, draw greedily, print a table with a column a base; everything drawn stays in --out."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -145,7 +146,9 @@ def _letters(args: argparse.Namespace, base: Any, out: Path) -> tuple[dict[str, 
         rows.append((f"right, whole words of {size} tokens", f"{_share(each['whole'])}, n = {each['whole'].n}"))
         rows.append((f"  spelled out less whole, {size} tokens", _share(each["hidden"])))
     shares = {key: found.pop(key).to_json() for key in ("whole", "spelled", "difference")}
-    by_tokens = {size: {key: one.to_json() for key, one in each.items()} for size, each in found.pop("by_tokens").items()}
+    by_tokens = {
+        size: {key: one.to_json() for key, one in each.items()} for size, each in found.pop("by_tokens").items()
+    }
     return {**shares, **found, "by_tokens": by_tokens}, rows
 
 
@@ -167,7 +170,11 @@ def _arithmetic(args: argparse.Namespace, base: Any, out: Path) -> tuple[dict[st
         rows += [(f"{ladder}: {level}", _share(one)) for level, one in levels.items()]
         rows.append((f"{ladder}: half is right up to", str(reach(levels) or "none")))
     kept = {ladder: {str(level): one.to_json() for level, one in levels.items()} for ladder, levels in found.items()}
-    return {"template": template.name, "ladders": kept, "reach": {name: reach(each) for name, each in found.items()}}, rows
+    return {
+        "template": template.name,
+        "ladders": kept,
+        "reach": {name: reach(each) for name, each in found.items()},
+    }, rows
 
 
 if __name__ == "__main__":

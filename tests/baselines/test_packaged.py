@@ -62,7 +62,11 @@ def test_a_base_that_is_in_no_package_is_not_fetched(script) -> None:
 @pytest.mark.skipif(not shutil.which("make"), reason="no make here")
 def test_the_real_demo_sets_up_vllm_before_the_study() -> None:
     told = subprocess.run(
-        ["make", "--no-print-directory", "--dry-run", "--always-make", "demo-real"], cwd=ROOT, capture_output=True, text=True, check=True
+        ["make", "--no-print-directory", "--dry-run", "--always-make", "demo-real"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
     ).stdout.splitlines()
     setup = next(place for place, line in enumerate(told) if "setup.sh vllm" in line)
     assert told[-1].endswith("scripts/study.py real")

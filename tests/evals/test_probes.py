@@ -85,7 +85,7 @@ def test_letters_are_counted_right_by_one_who_sees_them_and_by_nobody_else():
 
 def test_what_words_of_few_tokens_hide_is_told_apart_from_what_is_hard_about_counting():
     questions = letter_questions(size=80, seed=2)
-    tokens = {one.word: 1 + index % 2 for index, one in enumerate(questions)}  # one token, or as many as letters to see
+    tokens = {one.word: 1 + index % 2 for index, one in enumerate(questions)}
     says = {
         one.request(spelled=spelled).problem_id: str(one.count if spelled or tokens[one.word] > 1 else 0)
         for one in questions
