@@ -181,8 +181,8 @@ class Bench:
             url="",
             concurrency=1,
         )
-        with open_engine(engine) as engine_with:
-            found = run_audit(engine_with(spec.template.stop), spec, self.store(name))
+        with open_engine(engine) as opened:
+            found = run_audit(opened.with_stops(spec.template.stop), spec, self.store(name))
         write_json(target, found)
         self.add(kind, began)
         return found

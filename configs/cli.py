@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -11,11 +12,19 @@ from configs.errors import UsageError
 
 
 def run(main: Callable[[], None]) -> int:
-    """Run a script's main; a UsageError becomes one line on stderr and exit code 2, Ctrl-C becomes 130."""
+    """Run a script's main; a UsageError or a full disk becomes one line on stderr and exit code 2, Ctrl-C becomes 130."""
     try:
         main()
     except UsageError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        print(
+            "error: the disk is full. What was kept is whole: make room and type the same command again",
+            file=sys.stderr,
+        )
         return 2
     except KeyboardInterrupt:
         print(

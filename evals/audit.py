@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from configs.schema import Reading, Template
 from evals.rollouts import RolloutStore
-from evals.sampling import Engine, NoRoomError, Request, Rollout, Sampling
+from evals.sampling import NOT_DRAWN, Engine, NothingToDrawError, Request, Rollout, Sampling
 from evals.summary import summary
 from rewards.grade import grade
 from rewards.suites import ProblemSet
@@ -84,7 +84,7 @@ def graded_row(rollout: Rollout, problem: Problem, template: Template, reading: 
 def run_audit(engine: Engine, spec: AuditSpec, store: RolloutStore, *, progress: bool = True) -> dict[str, Any]:
     """Draw what `store` does not hold yet, grade it, keep it part by part; returns the summary of everything kept.
 
-    Raises NoRoomError, before anything is drawn, when no prompt fits the context.
+    Raises NothingToDrawError, before anything is drawn, when no prompt can be asked of this base.
     """
     draw_share(engine, spec, store, progress=progress)
     return summarise(spec, store)
@@ -95,7 +95,7 @@ def draw_share(
 ) -> None:
     """Draw, grade and keep what `store` lacks of every `of`-th problem, from the one at `place` on: one process's share.
 
-    Raises NoRoomError as `run_audit` does.
+    Raises NothingToDrawError as `run_audit` does.
     """
     by_id = {problem.id: problem for problem in spec.suite.problems}
     prompts = {problem.id: spec.template.ask(problem.question) for problem in spec.suite.problems}
@@ -112,16 +112,25 @@ def draw_share(
         total=total, initial=total - len(requests), desc=label, unit="sample", disable=not progress, mininterval=1
     ) as bar:
         for rollouts in engine.stream(requests, spec.sampling):
-            if len(rollouts) == total and all(one.finish == "context" for one in rollouts):
-                raise NoRoomError(
-                    f"no prompt leaves room for {spec.sampling.max_tokens} tokens in the context: the shortest has "
-                    f"{min(one.prompt_tokens for one in rollouts)}; lower --max-tokens or choose a shorter --template"
-                )
+            if len(rollouts) == total and all(one.finish in NOT_DRAWN for one in rollouts):
+                raise NothingToDrawError(_why_nothing(rollouts, spec))
             graded = [graded_row(one, by_id[one.problem_id], spec.template, spec.reading) for one in rollouts]
             store.append(graded, writer=place)
             tokens += sum(one.completion_tokens for one in rollouts)
             bar.set_postfix_str(f"{tokens / (time.perf_counter() - began):.0f} tokens/s")
             bar.update(len(rollouts))
+
+
+def _why_nothing(rollouts: Sequence[Rollout], spec: AuditSpec) -> str:
+    if long := [one.prompt_tokens for one in rollouts if one.finish == "context"]:
+        return (
+            f"no prompt leaves room for {spec.sampling.max_tokens} tokens in the context: the shortest has {min(long)}; "
+            "lower --max-tokens or choose a shorter --template"
+        )
+    return (
+        f"the tokenizer of {spec.base} has no tokens for some character of every prompt of {spec.template.name}; "
+        "choose another --template"
+    )
 
 
 def summarise(spec: AuditSpec, store: RolloutStore) -> dict[str, Any]:
@@ -168,6 +177,8 @@ def audit_table(audit: dict[str, Any]) -> Sequence[tuple[str, str]]:
     ]
     if audit["context_overflow"]["value"]:
         rows.append(("not drawn: prompt too long for the context", share(audit["context_overflow"])))
+    if audit["unwritable"]["value"]:
+        rows.append(("not drawn: characters that the tokenizer has no tokens for", share(audit["unwritable"])))
     if audit["suite"]["bad_gold"]:
         rows.append(("gold rejected by its own verifier", ", ".join(audit["suite"]["bad_gold"])))
     return rows

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from evals.sampling import Engine
 
@@ -46,9 +46,17 @@ def default_kind() -> Kind:
     return "vllm" if torch.cuda.is_available() else "transformers"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenEngine:
+    """Weights that are loaded, or a server that answers: `with_stops` makes an engine out of stop strings."""
+
+    tokenizer: Any
+    with_stops: Callable[[Sequence[str]], Engine]
+
+
 @contextmanager
-def open_engine(spec: EngineSpec) -> Iterator[Callable[[Sequence[str]], Engine]]:
-    """Load the weights, or reach the server; gives what makes an engine out of stop strings.
+def open_engine(spec: EngineSpec) -> Iterator[OpenEngine]:
+    """Load the weights, or reach the server.
 
     Raises UsageError where the base, its end token, the GPUs asked for or the server is not there.
     """
@@ -57,12 +65,15 @@ def open_engine(spec: EngineSpec) -> Iterator[Callable[[Sequence[str]], Engine]]
         from evals.models import load_base
 
         loaded = load_base(spec.origin, revision=spec.revision, stop_token_ids=spec.stop_token_ids, dtype=spec.dtype)
-        yield lambda stops: TransformersEngine(
-            loaded.model,
-            loaded.tokenizer,
-            stop_token_ids=loaded.stop_token_ids,
-            stop_strings=stops,
-            batch_tokens=spec.batch_tokens,
+        yield OpenEngine(
+            tokenizer=loaded.tokenizer,
+            with_stops=lambda stops: TransformersEngine(
+                loaded.model,
+                loaded.tokenizer,
+                stop_token_ids=loaded.stop_token_ids,
+                stop_strings=stops,
+                batch_tokens=spec.batch_tokens,
+            ),
         )
         return
     from evals.models import load_text
@@ -72,11 +83,11 @@ def open_engine(spec: EngineSpec) -> Iterator[Callable[[Sequence[str]], Engine]]
         from evals.endpoint import Endpoint
 
         with Endpoint(spec.url, text, names=[spec.name, spec.origin], concurrency=spec.concurrency) as endpoint:
-            yield endpoint.engine
+            yield OpenEngine(tokenizer=text.tokenizer, with_stops=endpoint.engine)
         return
     from evals.vllm_engine import VllmEngines, placements
 
     longest = max(map(len, text.tokenizer(list(spec.prompts))["input_ids"])) + spec.max_tokens
     room = min(longest, text.context or longest)
     with VllmEngines(text, placements(spec.tensor_parallel), dtype=spec.dtype, room=room) as engines:
-        yield engines.engine
+        yield OpenEngine(tokenizer=text.tokenizer, with_stops=engines.engine)

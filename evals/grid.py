@@ -5,15 +5,17 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from evals.estimate import Estimate
+import numpy as np
+
+from evals.estimate import Estimate, paired_difference
 from evals.jobs import whole
 from evals.manifest import write_json
 from evals.study import Cell
-from evals.sweep import sweep
+from evals.sweep import NOISE, behind_cell, sweep
 
 COLUMNS = ("base", "suite", "template", "pass@1 as read", "pass@1 lenient", "behind the suite's best", "best of base")
 
@@ -45,7 +47,8 @@ def grid(cells: Sequence[Cell]) -> dict[str, Any]:
                     "samples": max(counts, default=0),
                 }
             )
-    best = {base: found for base in dict.fromkeys(cell.base for cell in cells) if (found := _best(base, cells, rows))}
+    bases = dict.fromkeys(cell.base for cell in cells)
+    best = {base: found for base in bases if (found := _best(base, cells, rows, audits))}
     missing = [[cell.base, cell.suite, cell.template] for cell in cells if cell not in audits]
     return {"rows": rows, "best": best, "missing": missing}
 
@@ -54,8 +57,13 @@ def _finished(cells: Sequence[Cell]) -> list[Cell]:
     return [cell for cell in cells if whole(cell.folder)]
 
 
-def _best(base: str, cells: Sequence[Cell], rows: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
-    """The template of highest mean pass@1, and out of how many; None when not one sample of `base` was right."""
+def _best(
+    base: str, cells: Sequence[Cell], rows: Sequence[dict[str, Any]], audits: Mapping[Cell, dict[str, Any]]
+) -> dict[str, Any] | None:
+    """The template of highest mean pass@1, out of how many, and those not told apart from it by the problems of all suites.
+
+    None when not one sample of `base` was right.
+    """
     suites = {cell.suite for cell in cells}
     means: dict[str, Estimate] = {}
     for template in dict.fromkeys(cell.template for cell in cells):
@@ -65,7 +73,17 @@ def _best(base: str, cells: Sequence[Cell], rows: Sequence[dict[str, Any]]) -> d
     if not any(mean.value for mean in means.values()):
         return None
     name = max(means, key=lambda template: means[template].value)
-    return {"template": name, "mean_pass_at_1": means[name].to_json(), "of": len(means)}
+    rates: dict[str, list[np.ndarray]] = {template: [] for template in means}  # by suite, in one order
+    for cell, audit in audits.items():
+        if cell.base == base and cell.template in rates:
+            rates[cell.template].append(np.array([one["correct"] / one["samples"] for one in audit["problems"]]))
+    behind = {
+        other: _mean([paired_difference(*pair) for pair in zip(rates[other], rates[name], strict=True)])
+        for other in means
+        if other != name
+    }
+    close = [other for other, less in behind.items() if less.low <= 0]
+    return {"template": name, "mean_pass_at_1": means[name].to_json(), "of": len(means), "not_told_apart": close}
 
 
 def _mean(suites: Sequence[Estimate]) -> Estimate:
@@ -80,18 +98,18 @@ def grid_table(found: dict[str, Any]) -> list[tuple[str, ...]]:
     """A row an audit, in the order of the study; those that are missing last."""
     rows = []
     for row in found["rows"]:
-        behind = _share(row["behind_best"]) if row["behind_best"] else ""
         best = found["best"].get(row["base"], {"template": None, "of": 0})
         mark = "*" if best["of"] > 1 and best["template"] == row["template"] else ""
         what = (row["base"], row["suite"], row["template"])
-        rows.append((*what, _share(row["pass_at_1"]), _share(row["lenient"]), behind, mark))
+        rows.append((*what, _share(row["pass_at_1"]), _share(row["lenient"]), behind_cell(row["behind_best"]), mark))
     return rows + [(*map(str, cell), "not measured", "", "", "") for cell in found["missing"]]
 
 
 def verdict(found: dict[str, Any]) -> str:
-    """The best template of each base, and why its score is too good."""
+    """The best template of each base, what it is not told apart from, and why its score is too good."""
     lines = [
         f"best template of {base}: {best['template']}, mean pass@1 over suites {_share(best['mean_pass_at_1'])}"
+        + (f"; not told apart from it: {', '.join(best['not_told_apart'])}" if best["not_told_apart"] else "")
         for base, best in found["best"].items()
         if best["of"] > 1
     ]
@@ -100,6 +118,8 @@ def verdict(found: dict[str, Any]) -> str:
             "The best of many looks better than it is: it was chosen on the very samples that score it. "
             "Before its number is quoted, measure it again on other problems or with another seed."
         )
+    if any(row["behind_best"] and row["behind_best"]["low"] <= 0 for row in found["rows"]):
+        lines.append(NOISE)
     several = len({row["template"] for row in found["rows"]}) > 1
     if several and (silent := sorted({row["base"] for row in found["rows"]} - found["best"].keys())):
         lines.append(f"no best template: {', '.join(silent)} (nothing right, or no template measured on every suite)")

@@ -1,4 +1,5 @@
-"""Questions to a base that its scores leave open: has it read the test, can it see letters, how far does it add up?
+"""Questions to a base that its scores leave open: has it read the test, can it see letters? (How far it calculates:
+evals/arithmetic.py.)
 
 Each probe is a list of requests, drawn greedily by any engine, and a function from the completions to estimates.
 """
@@ -89,8 +90,9 @@ def contamination(cuts: Sequence[Cut], completions: Mapping[str, str]) -> dict[s
 
     `exact`: all hidden words, in order and nothing between. `rouge_l`: the share of them that stand in the completion
     in order (ROUGE-L recall, Lin 2004). `answer`: the gold follows; on a fresh question it is the wrong answer, and only
-    one who knows the test by heart gives it.
+    one who knows the test by heart gives it. A question that the set asks twice is one cluster of the intervals.
     """
+    same = [" ".join(cut.problem.question.split()) for cut in cuts if cut.arm == "asked"]
     rates: dict[str, dict[str, list[float]]] = {
         arm: {"exact": [], "rouge_l": [], "answer": []} for arm in ("asked", "fresh")
     }
@@ -104,9 +106,9 @@ def contamination(cuts: Sequence[Cut], completions: Mapping[str, str]) -> dict[s
     asked, fresh = ({name: np.array(values) for name, values in rates[arm].items()} for arm in ("asked", "fresh"))
     return {
         name: {
-            "asked": mean_over_problems(asked[name]),
-            "fresh": mean_over_problems(fresh[name]),
-            "difference": paired_difference(fresh[name], asked[name]),
+            "asked": mean_over_problems(asked[name], same=same),
+            "fresh": mean_over_problems(fresh[name], same=same),
+            "difference": paired_difference(fresh[name], asked[name], same=same),
         }
         for name in asked
     }
@@ -124,6 +126,7 @@ def _in_order(reference: Sequence[str], words: Sequence[str]) -> int:
 
 # Letters
 
+MANY = 4  # tokens of a word, and more
 _EXAMPLES = (("banana", "a", 3), ("window", "w", 2), ("garden", "e", 1))
 
 
@@ -171,30 +174,41 @@ def letter_questions(*, size: int, seed: int) -> list[Letters]:
     raise UsageError(f"there are words for {len(questions)} letter questions, not {size}; lower --limit")
 
 
+def counted_right(questions: Sequence[Letters], completions: Mapping[str, str], *, spelled: bool) -> np.ndarray:
+    """1 for each question whose first number is the count, else 0."""
+
+    def right(question: Letters) -> float:
+        found = _NUMBER.search(completions[question.request(spelled=spelled).problem_id])
+        return float(found is not None and int(found[0][:9]) == question.count)
+
+    return np.array([right(one) for one in questions])
+
+
 def letters(
     questions: Sequence[Letters], completions: Mapping[str, str], tokens_of: Mapping[str, int]
 ) -> dict[str, Any]:
     """Share of counts that are right, by arm and by how many tokens the tokenizer makes of the word.
 
-    If seeing letters is what is hard, words apart are easier than words whole, and whole words of many tokens easier than
-    those of few. `floor` is what the commonest count alone would score.
+    If seeing letters is what is hard, words apart are easier than words whole, and the more so the fewer tokens a word
+    has: `hidden` is by how much, for words of so many tokens. `floor` is what the commonest count alone would score.
     """
-
-    def right(question: Letters, *, spelled: bool) -> float:
-        found = _NUMBER.search(completions[question.request(spelled=spelled).problem_id])
-        return float(found is not None and int(found[0][:9]) == question.count)
-
-    whole, spelled = (np.array([right(one, spelled=arm) for one in questions]) for arm in (False, True))
-    sizes = np.array([min(tokens_of[one.word], 3) for one in questions])
+    whole, spelled = (counted_right(questions, completions, spelled=arm) for arm in (False, True))
+    tokens = np.array([tokens_of[one.word] for one in questions])
+    sizes = np.minimum(tokens, MANY)
     counts = [one.count for one in questions]
+    buckets = [(size, sizes == size) for size in range(1, MANY + 1) if (sizes == size).any()]
     return {
         "whole": mean_over_problems(whole),
         "spelled": mean_over_problems(spelled),
         "difference": paired_difference(whole, spelled),
         "floor": max(counts.count(value) for value in set(counts)) / len(counts),
+        "tokens_per_word": float(tokens.mean()),
+        "letters_per_token": float(sum(len(one.word) for one in questions) / tokens.sum()),
         "by_tokens": {
-            f"{size}{'+' if size == 3 else ''}": mean_over_problems(whole[sizes == size])
-            for size in (1, 2, 3)
-            if (sizes == size).any()
+            f"{size}{'+' if size == MANY else ''}": {
+                "whole": mean_over_problems(whole[kept]),
+                "hidden": paired_difference(whole[kept], spelled[kept]),
+            }
+            for size, kept in buckets
         },
     }

@@ -7,8 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from configs.errors import UsageError
 from configs.schema import Reading, Template
+from evals.estimate import paired_difference
 from evals.manifest import write_json
 from evals.rollouts import SCHEMA, RolloutStore
 from evals.summary import summary
@@ -35,8 +38,9 @@ def regrade(folder: Path, suite: ProblemSet, *, reading: Reading, workers: int =
     """Grade the rollouts of the audit in `folder` again into a folder of its own beside them; returns that folder.
 
     It holds the rollouts with their new verdicts, audit.json, and differences.jsonl: problem, sample, and the verdict
-    before and after. Memory stays flat, as some thousand rollouts are read and written at a time. Raises UsageError when `suite` is
-    not the set that was audited, or the target is there already.
+    before and after. `against` in audit.json sets the new pass@1 against the old one, problem by problem. Memory stays
+    flat, as some thousand rollouts are read and written at a time. Raises UsageError when `suite` is not the set that
+    was audited, or the target is there already.
     """
     audit = kept_audit(folder)
     if suite.fingerprint != audit["suite"]["fingerprint"]:
@@ -61,8 +65,33 @@ def regrade(folder: Path, suite: ProblemSet, *, reading: Reading, workers: int =
     found = summary(after, suite, samples=sampling["samples"], seed=sampling["seed"])
     settings = {key: audit[key] for key in ("base", "step", "suite", "sampling")}
     facts = {"template": template.name, "reading": reading, "verifier": VERIFIER_VERSION}
-    write_json(out / "audit.json", {**settings, **facts, **found})
+    write_json(out / "audit.json", {**settings, **facts, **found, "against": against(audit, found, suite)})
     return out
+
+
+def against(before: dict[str, Any], after: dict[str, Any], suite: ProblemSet) -> dict[str, Any]:
+    """pass@1 after less before, paired by problem, over the problems that count in both; questions asked twice are one."""
+    rates = [{one["id"]: one["correct"] / one["samples"] for one in audit["problems"]} for audit in (before, after)]
+    problems = [each for each in suite.problems if each.id in rates[0] and each.id in rates[1]]
+    old, new = (np.array([rate[each.id] for each in problems]) for rate in rates)
+    same = [" ".join(each.question.split()) for each in problems]
+    return {
+        "reading": before["reading"],
+        "verifier": before["verifier"],
+        "difference": paired_difference(old, new, same=same).to_json(),
+    }
+
+
+def told(audit: dict[str, Any], changes: list[tuple[bool, bool]]) -> str:
+    """One sentence: what grading again did to pass@1, and whether it is more than noise. `changes` are (was, is) right."""
+    right, wrong = (sum(was is not now and now is to for was, now in changes) for to in (True, False))
+    moved = f"{right} samples are right that were wrong, {wrong} wrong that were right"
+    if not right and not wrong:
+        return f"{moved}: no score changes"
+    one = audit["against"]["difference"]
+    by = f"pass@1 moves by {100 * one['value']:+.1f} points ({100 * one['low']:+.1f} to {100 * one['high']:+.1f})"
+    noise = "; inside the noise: other problems like these may show none" if one["low"] <= 0 <= one["high"] else ""
+    return f"{moved}: {by} by problem{noise}"
 
 
 def _graded(

@@ -42,6 +42,7 @@ class RolloutStore:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._next: int | None = None  # looked up once: a folder of many parts takes long to list
 
     def parts(self) -> list[Path]:
         """All whole parts in order; one that cannot be read is set aside as `*.broken` and left out."""
@@ -59,14 +60,23 @@ class RolloutStore:
         self.folder.mkdir(parents=True, exist_ok=True)
         final = self.folder / f"part-{name}.parquet"
         unfinished = self.folder / f".{final.name}.{os.getpid()}"
-        pq.write_table(pa.Table.from_pylist(list(rows), schema=SCHEMA), unfinished, compression="zstd")
-        unfinished.replace(final)
+        try:
+            pq.write_table(pa.Table.from_pylist(list(rows), schema=SCHEMA), unfinished, compression="zstd")
+            unfinished.replace(final)
+        except OSError:
+            unfinished.unlink(missing_ok=True)  # on a full disk it is in the way of what comes after
+            raise
         return final
 
     def append(self, rows: Sequence[Mapping[str, Any]], *, writer: int = 0) -> Path:
         """Write the next part of a numbered series. Processes that write into one folder have a number each."""
-        taken = [int(path.stem.split("-")[1]) for path in self.folder.glob("part-*.*")]
-        return self.write(f"{max(taken, default=-1) + 1:06d}" + (f"-{writer}" if writer else ""), rows)
+        by = f"-{writer}" if writer else ""
+        if self._next is None or (self.folder / f"part-{self._next:06d}{by}.parquet").exists():
+            taken = [int(path.stem.split("-")[1]) for path in self.folder.glob("part-*.*")]
+            self._next = max(taken, default=-1) + 1
+        path = self.write(f"{self._next:06d}{by}", rows)
+        self._next += 1
+        return path
 
     def rows(self, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
         """All kept rows, part by part, so that memory stays flat."""

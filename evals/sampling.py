@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+import re
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, get_args
 
 from configs.errors import UsageError
 
-Finish = Literal["stop", "length", "context"]
+Finish = Literal["stop", "length", "context", "unwritable"]
+FINISHES: tuple[Finish, ...] = get_args(Finish)
+NOT_DRAWN: tuple[Finish, ...] = ("context", "unwritable")
+
+_MARKER = re.compile(r"<\|[^|<>\s]+\|>")
 
 
-class NoRoomError(UsageError):
-    """No prompt of a template leaves room in the context: there is nothing to draw."""
+class NothingToDrawError(UsageError):
+    """No prompt of a template can be asked of this base: none leaves room in the context, or is writable in its tokens."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +51,8 @@ class Rollout:
     prompt_tokens: int
     completion_tokens: int
     finish: Finish
-    """`stop` at an end token or stop string, `length` at the token limit, `context` where the prompt leaves no room."""
+    """`stop` at an end token or stop string, `length` at the token limit, `context` where the prompt leaves no room,
+    `unwritable` where the tokenizer has no tokens for some character of it."""
     logprob: float
     """NaN where a server does not send it."""
     seed: int
@@ -58,7 +65,8 @@ class Engine(Protocol):
         """Draw one completion per request, in parts worth keeping, in any order.
 
         A request whose prompt and `max_tokens` exceed the context is not drawn and not cut: it comes back as
-        `context`, with no completion, in the first part. The token that ends a completion counts; a stop string
+        `context`, with no completion, in the first part; so does, as `unwritable`, one whose prompt would reach the base
+        with characters missing. The token that ends a completion counts; a stop string
         stays in the text, an end token does not. Raises UsageError where drawing cannot go on; what was yielded
         before then is whole.
         """
@@ -68,18 +76,46 @@ class Engine(Protocol):
 def fitting(
     requests: Sequence[Request], tokenizer: Any, *, context: int | None, sampling: Sampling
 ) -> tuple[list[tuple[Request, list[int]]], list[Rollout]]:
-    """Requests that the context has room for, with their prompt's token ids; and the rows of those it has not."""
+    """Requests that can be drawn, with their prompt's token ids; and the rows of those that cannot."""
     prompts = list(dict.fromkeys(request.prompt for request in requests))
     ids = dict(zip(prompts, tokenizer(prompts)["input_ids"] if prompts else [], strict=True))
+    unwritable = {prompt for prompt, tokens in ids.items() if lost_characters(tokenizer, prompt, tokens)}
     fit: list[tuple[Request, list[int]]] = []
-    overflow: list[Rollout] = []
+    left_out: list[Rollout] = []
     for request in requests:
         prompt = ids[request.prompt]
-        if context is None or len(prompt) + sampling.max_tokens <= context:
+        if request.prompt in unwritable:
+            left_out.append(as_rollout(request, sampling, prompt_tokens=len(prompt), finish="unwritable"))
+        elif context is None or len(prompt) + sampling.max_tokens <= context:
             fit.append((request, prompt))
         else:
-            overflow.append(as_rollout(request, sampling, prompt_tokens=len(prompt), finish="context"))
-    return fit, overflow
+            left_out.append(as_rollout(request, sampling, prompt_tokens=len(prompt), finish="context"))
+    return fit, left_out
+
+
+def lost_characters(tokenizer: Any, text: str, tokens: Sequence[int]) -> set[str]:
+    """Characters of a text that its tokens do not spell: the tokenizer has none for them, and the base would not see them.
+
+    White space, case and compatibility forms are let pass, since tokenizers that fold those lose nothing of a question.
+    """
+    if (unknown := tokenizer.unk_token_id) is not None and tokenizer.unk_token not in text:
+        tokens = [token for token in tokens if token != unknown]
+    spelled = tokenizer.decode(tokens, skip_special_tokens=False)
+    lost = set(_folded(text)) - set(_folded(spelled))
+    return {character for character in lost if not character.isspace()}
+
+
+def _folded(text: str) -> str:
+    return unicodedata.normalize("NFKC", text).casefold()
+
+
+def split_markers(tokenizer: Any, text: str) -> list[str]:
+    """Markers such as <|im_start|> in a text that are no token of this tokenizer: the base reads them letter by letter.
+
+    It has then seen none of them in training, and ends no turn with one.
+    """
+    found = dict.fromkeys(_MARKER.findall(text))
+    return [marker for marker in found if len(tokenizer(marker, add_special_tokens=False)["input_ids"]) > 1]
 
 
 def as_rollout(

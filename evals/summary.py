@@ -17,6 +17,7 @@ from evals.estimate import fixed_questions, mean_over_problems, ratio_over_probl
 from evals.forecast import forecast, outlook
 from evals.passk import maj_at_k, pass_at_k, pass_hat_k, powers_of_two
 from evals.rollouts import RolloutStore, pc
+from evals.sampling import FINISHES
 from rewards.suites import ProblemSet
 from rewards.types import STATUSES
 
@@ -88,6 +89,7 @@ def summary(store: RolloutStore, suite: ProblemSet, *, samples: int, seed: int) 
         "stop_rate": rate("stop"),
         "truncation_rate": rate("length"),
         "context_overflow": rate("context"),
+        "unwritable": rate("unwritable"),
         "answer_rate": rate("answered"),
         "behaviours": {name: rate(name) for name in NAMES},
         "completion_tokens": {
@@ -157,7 +159,7 @@ def tally(store: RolloutStore, ids: Sequence[str]) -> Tally:
             "answered": pc.not_equal(status, "no_answer").to_numpy(),
             "tokens": batch["completion_tokens"].to_numpy(),
             "logprob": batch["logprob"].to_numpy(),
-            **{name: pc.equal(finish, name).to_numpy() for name in ("stop", "length", "context")},
+            **{name: pc.equal(finish, name).to_numpy() for name in FINISHES},
             **behaviours(batch["completion"], finish),
         }
         for name, weights in flags.items():

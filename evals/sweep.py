@@ -12,6 +12,9 @@ from evals.estimate import Estimate, paired_difference
 COLUMNS = ("template", "pass@1 as read", "pass@1 lenient", "behind the best", "answered", "stopped", "no room")
 
 
+NOISE = "~: inside the noise, not told apart from the best by these problems"
+
+
 def sweep(audits: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
     """What audits of one suite say of their templates, by name; the best is the one of highest pass@1 as it is read.
 
@@ -56,8 +59,13 @@ def sweep_table(found: dict[str, Any], left_out: Mapping[str, str]) -> list[tupl
     for name, facts in order:
         behind = facts["behind_best"]
         shares = [f"{facts[key]['value']:.1%}" for key in ("answer_rate", "stop_rate", "context_overflow")]
-        rows.append((name, _share(facts["read"]), _share(facts["lenient"]), _share(behind) if behind else "", *shares))
+        rows.append((name, _share(facts["read"]), _share(facts["lenient"]), behind_cell(behind), *shares))
     return rows + [(name, reason, *[""] * (len(COLUMNS) - 2)) for name, reason in left_out.items()]
+
+
+def behind_cell(behind: Mapping[str, float] | None) -> str:
+    """How far behind the best, marked where that is inside the noise; nothing for the best itself."""
+    return "" if behind is None else _share(behind) + (" ~" if behind["low"] <= 0 else "")
 
 
 def verdict(found: dict[str, Any]) -> str:
@@ -66,7 +74,7 @@ def verdict(found: dict[str, Any]) -> str:
     if templates[found["best"]]["read"]["value"] == 0:
         return "no template got one sample right"
     close = [name for name, facts in templates.items() if (behind := facts["behind_best"]) and behind["low"] <= 0]
-    tail = f"; not told apart from it by these problems: {', '.join(close)}" if close else ""
+    tail = f"; not told apart from it by these problems (~): {', '.join(close)}" if close else ""
     return f"best template by pass@1: {found['best']} ({_share(templates[found['best']]['read'])}){tail}"
 
 

@@ -126,7 +126,7 @@ def main() -> None:
 
     from evals.audit import AuditSpec, audit_table, run_audit
     from evals.rollouts import RolloutStore
-    from evals.sampling import NoRoomError, Sampling
+    from evals.sampling import NothingToDrawError, Sampling, split_markers
     from evals.summary import edge
     from evals.sweep import COLUMNS, sweep, sweep_table, verdict
 
@@ -147,10 +147,14 @@ def main() -> None:
         concurrency=args.concurrency,
     )
     audits, left_out = {}, {}
-    with open_engine(spec) as engine_with:
+    with open_engine(spec) as opened:
         for template in templates:
             began = time.perf_counter()
             folder = folders[template.name]
+            if split := split_markers(opened.tokenizer, template.prompt):
+                print(
+                    f"note: {', '.join(split)} of template {template.name}: no token of this base, which reads the letters"
+                )
             audited = AuditSpec(
                 base=base.name,
                 step=0,
@@ -170,12 +174,12 @@ def main() -> None:
             }
             try:
                 with open_run(folder, "audit", {**settings, "template": template.model_dump()}, facts) as manifest:
-                    audit = run_audit(engine_with(template.stop), audited, RolloutStore(folder / "rollouts"))
+                    audit = run_audit(opened.with_stops(template.stop), audited, RolloutStore(folder / "rollouts"))
                     write_json(folder / "audit.json", audit)
                     promising = "".join(json.dumps(row) + "\n" for row in edge(audit, suite))
                     (folder / "edge.jsonl").write_text(promising, encoding="utf-8")
                     manifest["split"] = {"audit": round(time.perf_counter() - began, 2)}
-            except NoRoomError as error:
+            except NothingToDrawError as error:
                 if not several:
                     raise
                 left_out[template.name] = str(error)
@@ -208,7 +212,7 @@ def _regrade(args: argparse.Namespace) -> None:
     import json
 
     from evals.audit import audit_table
-    from evals.regrade import kept_audit, regrade
+    from evals.regrade import kept_audit, regrade, told
     from rewards.suites import load_problems
 
     before = kept_audit(args.regrade)
@@ -220,8 +224,10 @@ def _regrade(args: argparse.Namespace) -> None:
         ("measure", "value (95% interval over problems)"),
         audit_table(audit),
     )
-    changed = sum(1 for _ in (out / "differences.jsonl").open(encoding="utf-8"))
-    print(f"{changed} verdicts or answers changed, listed in {out / 'differences.jsonl'}")
+    with (out / "differences.jsonl").open(encoding="utf-8") as lines:
+        changed = [json.loads(line) for line in lines]
+    print(told(audit, [(one["before"]["correct"], one["after"]["correct"]) for one in changed]))
+    print(f"{len(changed)} verdicts or answers changed, listed in {out / 'differences.jsonl'}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Ask a base what its scores leave open: has it read the test, can it see letters, how many digits does it add?"""
+"""Ask bases what their scores leave open: have they read the test, do they see letters, how far do they calculate?"""
 
 from __future__ import annotations
 
@@ -10,27 +10,24 @@ from typing import Any
 from configs.cli import run, show
 from configs.errors import UsageError
 
-DIGITS = range(1, 6)
-
 
 def main() -> None:
-    """Parse, draw greedily, print the table; everything drawn stays in --out."""
+    """Parse, draw greedily, print a table with a column a base; everything drawn stays in --out."""
     parser = argparse.ArgumentParser(description=__doc__)
-    kind_help = "contamination of --suite, counting letters in words, or arithmetic by number of digits"
+    kind_help = "contamination of --suite, counting letters in words, or arithmetic by digits and by terms"
     parser.add_argument("kind", choices=["contamination", "letters", "arithmetic"], help=kind_help)
-    parser.add_argument("--base", required=True, help="name of configs/bases, hub id, model folder or .gguf file")
+    base_help = "one base or several, side by side: names of configs/bases, hub ids, model folders or .gguf files"
+    parser.add_argument("--base", required=True, nargs="+", help=base_help)
     parser.add_argument(
         "--suite", help="test set whose memory is probed (contamination; default: the base's first suite)"
     )
-    parser.add_argument("--template", help="how sums are asked (arithmetic; default: the base's own)")
-    parser.add_argument(
-        "--limit", type=int, default=64, help="questions, for arithmetic at each number of digits (default 64)"
-    )
+    parser.add_argument("--template", help="how problems are asked (arithmetic; default: the base's own)")
+    parser.add_argument("--limit", type=int, default=64, help="questions, for arithmetic at each level (default 64)")
     parser.add_argument("--max-tokens", type=int, default=256, help="per completion (default 256)")
     parser.add_argument("--engine", choices=["transformers", "vllm", "openai"], help="as for scripts/audit.py")
     parser.add_argument("--url", default="", help="of an OpenAI-compatible server (--engine openai)")
     parser.add_argument("--seed", type=int, default=0, help="of the questions (default 0)")
-    parser.add_argument("--out", type=Path, help="run folder (default runs/probes/BASE-KIND)")
+    parser.add_argument("--out", type=Path, help="folder of the runs BASE-KIND (default runs/probes)")
     args = parser.parse_args()
     if args.limit < 1 or args.max_tokens < 1:
         raise UsageError("--limit and --max-tokens take 1 or more")
@@ -38,20 +35,31 @@ def main() -> None:
         raise UsageError(
             "--engine openai and --url go together, such as --engine openai --url http://localhost:8000/v1"
         )
+    if args.url and len(args.base) > 1:
+        raise UsageError("a server holds one base; name one --base with --engine openai")
 
     from baselines.bases import find_base
-    from evals.manifest import open_run, write_json
+    from evals.manifest import claim, open_run, write_json
 
-    base = find_base(args.base, seed=args.seed)
-    out = args.out or Path("runs/probes") / f"{base.name}-{args.kind}"
-    settings = {key: str(value) for key, value in vars(args).items() if key != "out"}
-    with open_run(out, "probe", settings, {"base": base.name, "kind": args.kind}):
-        found, rows = {"contamination": _contamination, "letters": _letters, "arithmetic": _arithmetic}[args.kind](
-            args, base, out
-        )
-        write_json(out / "probe.json", {"base": base.name, "kind": args.kind, **found})
-    show(f"{base.name}: {args.kind}", ["what", "value (95% interval)"], rows)
-    print(f"  completions and numbers: {out}")
+    bases = [find_base(name, seed=args.seed) for name in args.base]
+    folders = {base.name: (args.out or Path("runs/probes")) / f"{base.name}-{args.kind}" for base in bases}
+    if len(folders) < len(bases):
+        raise UsageError("two of these bases have one name; give each folder a name of its own")
+    asked = {key: str(value) for key, value in vars(args).items() if key not in ("out", "base")}
+    settings = {base.name: {**asked, "origin": base.origin} for base in bases}
+    for name, folder in folders.items():
+        claim(folder, settings[name], resume=None)
+    probe = {"contamination": _contamination, "letters": _letters, "arithmetic": _arithmetic}[args.kind]
+    columns: dict[str, dict[str, str]] = {}
+    for base in bases:
+        with open_run(folders[base.name], "probe", settings[base.name], {"base": base.name, "kind": args.kind}):
+            found, rows = probe(args, base, folders[base.name])
+            write_json(folders[base.name] / "probe.json", {"base": base.name, "kind": args.kind, **found})
+        columns[base.name] = dict(rows)
+    labels = dict.fromkeys(label for rows in columns.values() for label in rows)
+    cells = [[label, *(rows.get(label, "") for rows in columns.values())] for label in labels]
+    show(f"{args.kind}, value (95% interval)", ["what", *columns], cells)
+    print("  completions and numbers: " + " ".join(map(str, folders.values())))
 
 
 def _draw(
@@ -85,10 +93,10 @@ def _draw(
         url=args.url,
         concurrency=64,
     )
-    with open_engine(spec) as engine_with:
+    with open_engine(spec) as opened:
         sampling = Sampling(temperature=0.0, top_p=1.0, max_tokens=max_tokens, seed=args.seed)
         missing = [request for request in requests if request.problem_id not in kept]
-        for rollouts in engine_with(stops).stream(missing, sampling):
+        for rollouts in opened.with_stops(stops).stream(missing, sampling):
             store.append([asdict(rollout) for rollout in rollouts])
     return {row["problem_id"]: row["completion"] for row in store.rows(["problem_id", "completion"])}
 
@@ -133,34 +141,40 @@ def _letters(args: argparse.Namespace, base: Any, out: Path) -> tuple[dict[str, 
     rows = [(f"right, words {arm}", _share(found[arm])) for arm in ("whole", "spelled")]
     rows += [("spelled out less whole, by word", _share(found["difference"]))]
     rows += [("the commonest count alone", f"{found['floor']:.1%}")]
-    rows += [
-        (f"right, words of {size} tokens", f"{_share(one)}, n = {one.n}") for size, one in found["by_tokens"].items()
-    ]
-    kept = {key: value.to_json() for key, value in found.items() if key in ("whole", "spelled", "difference")}
-    by_tokens = {size: one.to_json() for size, one in found["by_tokens"].items()}
-    return {**kept, "floor": found["floor"], "by_tokens": by_tokens}, rows
+    rows += [("tokens a word, letters a token", f"{found['tokens_per_word']:.2f}, {found['letters_per_token']:.2f}")]
+    for size, each in sorted(found["by_tokens"].items()):
+        rows.append((f"right, whole words of {size} tokens", f"{_share(each['whole'])}, n = {each['whole'].n}"))
+        rows.append((f"  spelled out less whole, {size} tokens", _share(each["hidden"])))
+    shares = {key: found.pop(key).to_json() for key in ("whole", "spelled", "difference")}
+    by_tokens = {
+        size: {key: one.to_json() for key, one in each.items()} for size, each in found.pop("by_tokens").items()
+    }
+    return {**shares, **found, "by_tokens": by_tokens}, rows
 
 
 def _arithmetic(args: argparse.Namespace, base: Any, out: Path) -> tuple[dict[str, Any], list[tuple[str, str]]]:
-    import numpy as np
-
     from configs.load import load_template
-    from evals.estimate import mean_over_problems
+    from evals.arithmetic import by_level, reach, rungs
     from evals.sampling import Request
     from rewards.grade import grade
-    from rewards.suites import load_problems
 
     template = load_template(base.default("template", args.template))
-    problems = [each for digits in DIGITS for each in load_problems(f"sum-of-{digits}-digits").problems[: args.limit]]
+    asked = rungs(size=args.limit, seed=args.seed)
+    problems = [one.problem for one in asked]
     requests = [Request(problem_id=each.id, sample=0, prompt=template.ask(each.question)) for each in problems]
     completions = _draw(args, base, out, requests, stops=template.stop, max_tokens=args.max_tokens)
-    right: dict[str, list[bool]] = {}
-    for each in problems:
-        verdict = grade(each, completions[each.id], template, reading="lenient")
-        right.setdefault(str(each.level), []).append(verdict.correct)
-    found = {digits: mean_over_problems(np.array(values, dtype=float)) for digits, values in right.items()}
-    rows = [(f"sums of {digits} digits, lenient reading", _share(one)) for digits, one in found.items()]
-    return {"template": template.name, "by_digits": {digits: one.to_json() for digits, one in found.items()}}, rows
+    right = {each.id: grade(each, completions[each.id], template, reading="lenient").correct for each in problems}
+    found = by_level(asked, right)
+    rows = []
+    for ladder, levels in found.items():
+        rows += [(f"{ladder}: {level}", _share(one)) for level, one in levels.items()]
+        rows.append((f"{ladder}: half is right up to", str(reach(levels) or "none")))
+    kept = {ladder: {str(level): one.to_json() for level, one in levels.items()} for ladder, levels in found.items()}
+    return {
+        "template": template.name,
+        "ladders": kept,
+        "reach": {name: reach(each) for name, each in found.items()},
+    }, rows
 
 
 if __name__ == "__main__":

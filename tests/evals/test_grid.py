@@ -168,7 +168,7 @@ def test_the_best_template_is_best_over_all_suites_and_only_where_all_were_measu
     found = grid(cells)
     assert found["best"].keys() == {"b"}
     best = found["best"]["b"]
-    assert (best["template"], best["of"]) == ("one", 2)
+    assert (best["template"], best["of"], best["not_told_apart"]) == ("one", 2, ["two"])
     assert best["mean_pass_at_1"]["value"] == pytest.approx((3 / 8 + 1 / 8) / 2)
     assert len(found["rows"]) == len(right)
     assert len(found["missing"]) == len(cells) - len(right)
@@ -178,11 +178,30 @@ def test_the_best_template_is_best_over_all_suites_and_only_where_all_were_measu
     marked = {row[:3] for row in grid_table(found) if row[-1] == "*"}
     assert marked == {("b", "x", "one"), ("b", "y", "one")}
     assert "best template of b: one" in verdict(found)
+    assert "not told apart from it: two" in verdict(found)
+    assert "~: inside the noise" in verdict(found)
+    noise = {row[:3] for row in grid_table(found) if row[-2].endswith("~")}
+    assert ("b", "y", "one") in noise  # an eighth behind, in two problems
+    assert ("b", "y", "two") not in noise  # the best there
     assert "looks better than it is" in verdict(found)
     assert "no best template: c" in verdict(found)
     rows = list(csv.DictReader(write_grid(found, tmp_path)[1].open()))
     assert [float(row["pass_at_1"]) for row in rows[:1]] == [3 / 8]
     assert json.loads((tmp_path / "study.json").read_text()) == found
+
+
+def test_a_template_that_is_far_behind_on_many_problems_is_told_apart(tmp_path: Path) -> None:
+    cells = [
+        Cell(base="b", origin="b", suite=suite, template=template, shots=0, folder=tmp_path / suite / template)
+        for suite in "xy"
+        for template in ("good", "near", "bad")
+    ]
+    good = [4, 3, 2, 1] * 20
+    for cell in cells:
+        counts = {"good": good, "near": [*good[1:], 0], "bad": [0] * 80}[cell.template]
+        finish(cell.folder, "", audit_of(counts))
+    found = grid(cells)
+    assert (found["best"]["b"]["template"], found["best"]["b"]["not_told_apart"]) == ("good", ["near"])
 
 
 REAL = load.load_study("real")

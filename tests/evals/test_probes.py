@@ -1,10 +1,15 @@
 """The probes on bases whose nature is known: one that knows the test by heart, one that guesses, one that sees letters."""
 
+import json
 import random
+import re
+import shutil
+from dataclasses import replace
 
 import pytest
 
 from configs.errors import UsageError
+from evals.arithmetic import by_level, reach, rungs
 from evals.probes import contamination, cut_question, cuts, letter_questions, letters, renumbered
 from rewards.types import Problem
 
@@ -73,4 +78,72 @@ def test_letters_are_counted_right_by_one_who_sees_them_and_by_nobody_else():
     assert found["spelled"].value == 1
     assert found["whole"].value == found["floor"] == 0.5
     assert found["difference"].low > 0.3
-    assert set(found["by_tokens"]) == {"1", "2", "3+"}
+    assert found["tokens_per_word"] == 2.5
+    assert set(found["by_tokens"]) == {"1", "2", "3", "4+"}
+    assert sum(each["whole"].n for each in found["by_tokens"].values()) == 60
+
+
+def test_what_words_of_few_tokens_hide_is_told_apart_from_what_is_hard_about_counting():
+    questions = letter_questions(size=80, seed=2)
+    tokens = {one.word: 1 + index % 2 for index, one in enumerate(questions)}
+    says = {
+        one.request(spelled=spelled).problem_id: str(one.count if spelled or tokens[one.word] > 1 else 0)
+        for one in questions
+        for spelled in (True, False)
+    }
+    found = letters(questions, says, tokens)["by_tokens"]
+    assert found["1"]["hidden"].low > 0.8
+    assert (found["2"]["hidden"].value, found["2"]["whole"].value) == (0, 1)
+
+
+def test_a_question_that_a_set_asks_twice_is_asked_once_for_the_intervals():
+    def shares(problems):
+        known = {cut.request.problem_id: cut.rest for cut in cuts(problems, seed=0) if int(cut.problem.answer) % 2}
+        asked = cuts(problems, seed=0)
+        return contamination(asked, {one.request.problem_id: known.get(one.request.problem_id, "") for one in asked})
+
+    twice = [replace(each, id=f"{each.id}/{copy}") for each in PROBLEMS for copy in (0, 1)]
+    for arm in ("asked", "difference"):
+        once, again = shares(PROBLEMS)["exact"][arm], shares(twice)["exact"][arm]
+        assert (again.value, again.n) == (once.value, 2 * once.n)
+        assert (again.low, again.high) == pytest.approx((once.low, once.high))
+
+
+def test_arithmetic_is_asked_at_every_level_with_answers_that_python_agrees_with():
+    asked = rungs(size=12, seed=5)
+    assert len({one.problem.id for one in asked}) == len({one.problem.question for one in asked}) == len(asked)
+    for one in asked:
+        (sum_of,) = re.findall(r"[-+*0-9 ]*[0-9]", one.problem.question)
+        assert eval(sum_of) == int(one.problem.answer)
+        numbers = re.findall(r"[0-9]+", sum_of)
+        graded = len(numbers) if one.ladder.endswith("terms") else len(numbers[0])
+        assert graded == one.level
+    levels = {ladder: {one.level for one in asked if one.ladder == ladder} for ladder in {one.ladder for one in asked}}
+    assert sorted(map(len, levels.values())) == [4, 4, 5]
+
+
+def test_another_seed_asks_other_problems_and_the_same_seed_the_same():
+    one, again, other = ([each.problem.question for each in rungs(size=12, seed=seed)] for seed in (5, 5, 6))
+    assert one == again
+    assert len(set(one) & set(other)) < len(one) / 4  # of one digit there are not many
+
+
+def test_a_base_that_adds_up_to_three_digits_is_found_to_do_so():
+    asked = rungs(size=20, seed=0)
+    adds = {one.problem.id: one.ladder.startswith("sums of two") and one.level <= 3 for one in asked}
+    reached = {ladder.partition(",")[0]: reach(levels) for ladder, levels in by_level(asked, adds).items()}
+    assert reached == {"sums of two numbers": 3, "sums of one-digit numbers": None, "products of two numbers": None}
+
+
+def test_the_script_lays_bases_side_by_side_and_takes_no_old_answers_for_other_questions(script, short_base, tmp_path):
+    other = tmp_path / "other"
+    shutil.copytree(short_base, other)
+    flags = ["letters", "--limit", 4, "--out", tmp_path]
+    done = script("probe", *flags, "--base", short_base, other)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert short_base.name in done.stdout
+    found = [json.loads((tmp_path / f"{name}-letters/probe.json").read_text()) for name in (short_base.name, "other")]
+    assert found[0]["by_tokens"] == found[1]["by_tokens"]
+    assert found[0]["letters_per_token"] < 1  # its tokens are bytes, and a space stands before each word
+    again = script("probe", *flags, "--base", other, "--seed", 1)
+    assert (again.returncode, "differs in seed" in again.stderr) == (2, True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import runpy
 import signal
 import subprocess
 import sys
@@ -17,6 +19,7 @@ import pytest
 from transformers import LlamaForCausalLM
 
 from baselines.tiny import tokenizer
+from configs.cli import run
 from configs.errors import UsageError
 from configs.load import load_recipe, load_template
 from evals.audit import AuditSpec, audit_table, graded_row, run_audit
@@ -103,9 +106,55 @@ def test_a_part_is_there_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest
         with pytest.raises(OSError, match="no space"):
             store.append([row_of(sample=1)])
     assert [row["sample"] for row in store.rows()] == [0]
+    assert len(list(store.folder.iterdir())) == 1  # the half is gone: it would take what little room there is
     store.append([row_of(sample=2)])
     assert [row["sample"] for row in store.rows()] == [0, 2]
     assert list(next(store.rows())) == SCHEMA.names
+
+
+def test_two_writers_in_turn_never_write_over_one_another(tmp_path: Path) -> None:
+    one, other = RolloutStore(tmp_path), RolloutStore(tmp_path)
+    for sample in range(6):
+        (one, other)[sample % 2].append([row_of(sample=sample)])
+    assert [row["sample"] for row in one.rows()] == list(range(6))
+
+
+def test_a_full_disk_is_told_in_one_line_and_the_audit_goes_on_where_there_is_room(
+    short_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main = runpy.run_path(str(ROOT / "scripts" / "audit.py"))["main"]
+    numbers = [
+        "--limit",
+        "12",
+        "--samples",
+        "2",
+        "--batch-tokens",
+        "500",
+        "--max-tokens",
+        "8",
+        "--engine",
+        "transformers",
+    ]
+    command = ["audit.py", "--base", str(short_base), "--suite", "sums", "--template", "qa", *numbers]
+    monkeypatch.setattr(sys, "argv", [*command, "--out", str(tmp_path / "out")])
+    write, room = pq.write_table, [1]
+
+    def until_full(*given: Any, **more: Any) -> None:
+        write(*given, **more)
+        if not room[0]:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        room[0] -= 1
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pq, "write_table", until_full)
+        assert run(main) == 2
+    assert "error: the disk is full. What was kept is whole" in capsys.readouterr().err
+    store = RolloutStore(tmp_path / "out" / "rollouts")
+    kept = by_sample(store)
+    assert 0 < len(kept) < 24
+    assert run(main) == 0
+    assert len(by_sample(store)) == 24
+    assert kept.items() <= by_sample(store).items()
 
 
 def test_a_part_that_was_cut_is_set_aside_and_never_written_over(tmp_path: Path) -> None:

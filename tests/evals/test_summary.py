@@ -12,6 +12,7 @@ import pytest
 from evals.behaviours import NAMES, behaviours, loops
 from evals.estimate import fixed_questions
 from evals.forecast import outlook
+from evals.regrade import against, told
 from evals.rollouts import RolloutStore
 from evals.summary import edge, summary
 from rewards.suites import ProblemSet
@@ -210,6 +211,8 @@ def test_regrading_finds_the_verdicts_that_another_reading_changes_and_keeps_the
     done = script("audit", "--regrade", audit, "--read", "lenient")
     assert done.returncode == 0, done.stderr[-2000:]
     assert "24 verdicts or answers changed" in done.stdout
+    assert "24 samples are right that were wrong, 0 wrong that were right: pass@1 moves by +" in done.stdout
+    assert "inside the noise" not in done.stdout
     (out,) = audit.glob("regraded-lenient-*")
     assert json.loads((out / "audit.json").read_text())["pass_at_k"]["read"]["1"]["value"] == 1
     changes = [json.loads(line) for line in (out / "differences.jsonl").read_text().splitlines()]
@@ -219,3 +222,22 @@ def test_regrading_finds_the_verdicts_that_another_reading_changes_and_keeps_the
     assert (audit / "audit.json").read_bytes() == before
     assert script("audit", "--regrade", audit, "--read", "lenient").returncode == 2
     assert "no finished audit" in script("audit", "--regrade", tmp_path).stderr
+
+
+def test_what_grading_again_changes_in_one_problem_of_many_is_called_noise():
+    problems = tuple(Problem(id=str(n), question=f"{n}+1", answer=str(n + 1)) for n in range(40))
+    suite = ProblemSet(name="s", problems=problems, bad_gold=())
+
+    def audit(correct):
+        rows = [{"id": str(n), "samples": 4, "correct": right} for n, right in correct.items()]
+        return {"reading": "strict", "verifier": 1, "problems": rows}
+
+    before = audit(dict.fromkeys(range(40), 1))
+    one = against(before, audit({n: 2 if n == 3 else 1 for n in range(40)}), suite)
+    assert one["difference"]["value"] == pytest.approx(1 / 160)
+    assert "1 samples are right that were wrong" in told({"against": one}, [(False, True)])
+    assert "inside the noise" in told({"against": one}, [(False, True)])
+    all_of_them = against(before, audit(dict.fromkeys(range(39), 3)), suite)  # one is not graded any more
+    assert (all_of_them["difference"]["value"], all_of_them["difference"]["n"]) == (0.5, 39)
+    assert "inside the noise" not in told({"against": all_of_them}, [(False, True)] * 78)
+    assert told({"against": one}, [(False, False)]).endswith("no score changes")

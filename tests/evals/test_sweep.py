@@ -36,7 +36,8 @@ def test_the_best_is_named_and_the_others_stand_behind_it_by_problem() -> None:
     assert behind["far"]["low"] > 0.5
     assert behind["near"]["low"] < 0 < behind["near"]["high"]
     assert "best template by pass@1: best" in verdict(found)
-    assert verdict(found).endswith("not told apart from it by these problems: near")
+    assert verdict(found).endswith("not told apart from it by these problems (~): near")
+    assert {row[0]: row[3][-1:] for row in sweep_table(found, {})} == {"best": "", "near": "~", "far": ")"}
     assert [row[0] for row in sweep_table(found, {"long": "too long"})] == ["best", "near", "far", "long"]
     assert verdict(sweep({"far": audits["far"]})) == "no template got one sample right"
 

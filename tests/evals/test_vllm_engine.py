@@ -24,7 +24,7 @@ from evals.audit import AuditSpec, run_audit
 from evals.engine import TransformersEngine
 from evals.models import load_base, load_text
 from evals.rollouts import RolloutStore
-from evals.sampling import Engine, NoRoomError, Request, Rollout, Sampling, sample_seed
+from evals.sampling import Engine, NothingToDrawError, Request, Rollout, Sampling, sample_seed
 from evals.vllm_engine import Placement, VllmEngines, placements
 from rewards.suites import ProblemSet, load_problems
 from rewards.types import Problem
@@ -177,7 +177,7 @@ def test_prompts_that_the_context_has_no_room_for_are_counted_and_not_cut(
         assert [(row["completion"], row["completion_tokens"]) for row in cut.values()] == [("", 0)] * 2
         assert cut["long/900"]["prompt_tokens"] == 512 - 28 + 900
         assert audit["context_overflow"]["value"] == 2 / 8
-        with pytest.raises(NoRoomError, match="the shortest has 485; lower --max-tokens"):
+        with pytest.raises(NothingToDrawError, match="the shortest has 485; lower --max-tokens"):
             run_audit(
                 engine, spec_of(replace(suite, problems=tuple(long[1:]))), RolloutStore(tmp_path / f"{name}-none")
             )
