@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from evals.compare import Arm, Comparison, summary, table
+from evals.crossing import crossings
+from evals.curves import Point, curve, price_of
 from evals.estimate import Estimate
+from evals.headroom import logit_gains, matched_gains
+from evals.race import race, race_rows, verdict
 from evals.report import Axis, Chart, Column, Section, Series
-from evals.rollouts import RolloutStore
-from evals.runs import Run
+from evals.transitions import transitions
 
 PASS_1 = Axis(label="held-out pass@1, %", low=0, high=100)
+
+COSTS: dict[str, Callable[[Point], float | None]] = {
+    "optimizer step": lambda point: point.step,
+    "completion tokens sampled in training": lambda point: point.sampled_tokens,
+    "tokens trained on": lambda point: point.training_tokens,
+    "seconds of wall time, audits included": lambda point: point.seconds,
+    "US dollars, middle of the price range": lambda point: point.usd and math.sqrt(point.usd.low * point.usd.high),
+}
+"""What a learning curve can be drawn over."""
 
 
 def parts(comparison: Comparison) -> list[Section | Chart]:
@@ -25,6 +37,10 @@ def parts(comparison: Comparison) -> list[Section | Chart]:
         pass_at_k(comparison.arms),
         *forecasts(comparison.arms),
         arms(comparison),
+        moved(comparison),
+        caught_up(comparison),
+        *headroom(comparison),
+        *predictors(comparison),
         runs(comparison),
     ]
     if comparison.unfinished:
@@ -79,6 +95,94 @@ def arms(comparison: Comparison) -> Section:
     return Section(title="Arms", note=note, columns=_filled(columns, rows := summary(comparison)), rows=rows)
 
 
+def moved(comparison: Comparison) -> Section:
+    """Problems that came to be solved, stayed so, were lost or never solved, as in transitions.csv."""
+    columns = {
+        "arm": Column(title="arm"),
+        "solved_if": Column(title="solved if"),
+        "move": Column(title="base to RL"),
+        "share": Column(title="problems, %", kind="percent"),
+        "share_in_halves": Column(title="by half of the samples, %", kind="percent"),
+        "without_change_in_halves": Column(title="by sampling alone, %", kind="percent"),
+        "beyond_sampling": Column(title="beyond sampling, points", kind="points"),
+    }
+    note = (
+        "Two draws from one base differ too: what sampling alone moves is told from one half of the base's samples against the "
+        "other, and is held against the same halves of both audits. transitions_by_problem.csv has every problem."
+    )
+    return Section(title="Problems gained and lost", note=note, columns=columns, rows=transitions(comparison))
+
+
+def caught_up(comparison: Comparison) -> Section:
+    """Where the base's pass@k reaches the trained model's, as in crossings.csv."""
+    columns = {
+        "arm": Column(title="arm"),
+        "told": Column(title="pass@k of the base against what was trained from it"),
+        "caught_up_at_k": Column(title="caught up at k", kind="number"),
+        "ahead_beyond_noise_to_k": Column(title="RL surely ahead up to k", kind="number"),
+        "behind_beyond_noise_from_k": Column(title="surely behind from k", kind="number"),
+    }
+    note = (
+        "Where the base catches up, RL has made likely what many samples found before; the last k is where samples end."
+    )
+    return Section(title="Does the base catch up?", note=note, columns=columns, rows=crossings(comparison))
+
+
+def headroom(comparison: Comparison) -> list[Section]:
+    """Gains that do not hang on how much room a base had, as in logit_gain.csv and matched_gain.csv."""
+    logit = {
+        "arm": Column(title="arm"),
+        "logit_gain": Column(title="gain, log odds", kind="number"),
+        "logit_gain_jeffreys": Column(title="with half an answer added", kind="number"),
+        "rests_on_the_correction": Column(title="rests on the correction"),
+    }
+    binned = {
+        "base_pass_rate": Column(title="base pass rate"),
+        "arm": Column(title="arm"),
+        "problems": Column(title="problems", kind="number"),
+        "start": Column(title="before, %", kind="percent"),
+        "end": Column(title="after, %", kind="percent"),
+        "gain": Column(title="gain, points", kind="points"),
+        "gain_if_chosen_and_measured_by_the_same_samples": Column(title="naive gain", kind="points"),
+    }
+    found = [
+        Section(
+            title="Gain in log odds",
+            note="A base near 0 or 100% has no room in points; in log odds it has, but there a correction may decide.",
+            columns=logit,
+            rows=logit_gains(comparison),
+        )
+    ]
+    if rows := matched_gains(comparison):
+        note = (
+            "Bins by one half of the base's samples, measured by the other: chosen and measured by the same samples, "
+            "problems seem to gain where the base was unlucky (naive gain)."
+        )
+        found.append(Section(title="Gain where bases had equal room", note=note, columns=binned, rows=rows))
+    return found
+
+
+def predictors(comparison: Comparison) -> list[Section]:
+    """What was measured before RL against what came out, as in race.csv; none for fewer than three bases."""
+    rows = [row for row in race_rows(comparison) if row["rho"] is not None]
+    if not rows:
+        return []
+    columns = {
+        "outcome": Column(title="outcome"),
+        "predictor": Column(title="measured before RL"),
+        "recipe": Column(title="recipe"),
+        "rho": Column(title="rank correlation", kind="number"),
+        "rho_without_one_base_min": Column(title="least with one base left out", kind="number"),
+        "rho_without_one_base_max": Column(title="most", kind="number"),
+        "p": Column(title="p", kind="number"),
+        "p_of_best": Column(title="p, corrected for the race", kind="number"),
+        "note": Column(title="note"),
+    }
+    told = " ".join(verdict(race(comparison)))
+    note = f"Spearman's rho over bases. {told} race.csv names what was constant, or not measured, too."
+    return [Section(title="What foretold the outcome", note=note, columns=_filled(columns, rows), rows=rows)]
+
+
 def runs(comparison: Comparison) -> Section:
     """One row a run, baselines last, as in table.csv."""
     columns = {
@@ -123,31 +227,32 @@ def _filled(columns: Mapping[str, Column], rows: Sequence[Mapping[str, Any]]) ->
 
 
 def learning_curves(arms: Sequence[Arm]) -> Chart:
-    """Held-out pass@1 over steps, and over sampled tokens where every run kept its training rollouts."""
-    tokens = [[_tokens_by_step(run) for run in arm.runs] for arm in arms]
-    counted = all(by_step is not None for of_arm in tokens for by_step in of_arm)
-    axes = [Axis(label="optimizer step", low=0)]
-    if counted:
-        axes.append(Axis(label="completion tokens sampled in training", low=0))
+    """Held-out pass@1 over steps, and over tokens, time and dollars where every run tells them."""
+    points = [[{point.step: point for point in curve(run)} for run in arm.runs] for arm in arms]
+    every = [point for of_arm in points for by_step in of_arm for point in by_step.values()]
+    axes = {label: of for label, of in COSTS.items() if all(of(point) is not None for point in every)}
     series = [
         Series(
             name=arm.label,
             look=look,
-            points=_curve(arm, of_arm if counted else None),
+            points=_curve(of_arm, axes.values()),
             band=True,
             dashed=arm.runs[0].manifest.control_of is not None,
         )
-        for look, (arm, of_arm) in enumerate(zip(arms, tokens, strict=True))
+        for look, (arm, of_arm) in enumerate(zip(arms, points, strict=True))
     ]
     note = "Bands: 95% intervals over problems; one seed each."
     if any(arm.seeds > 1 for arm in arms):
         note = "Bands: the range over seeds; with one seed its 95% interval over problems."
     if any(one.dashed for one in series):
         note += " Dashed: controls, whose reward is not the right answer."
+    unpriced = {price_of(run)[1] for arm in arms for run in arm.runs} - {""}
+    if unpriced:
+        note += f" Not by dollars: {'; '.join(sorted(unpriced))}."
     return Chart(
         title="Held-out pass@1 during training",
         note=note,
-        x=axes,
+        x=[Axis(label=label, low=0) for label in axes],
         y=PASS_1,
         panels={"": series},
     )
@@ -225,27 +330,19 @@ def forecasts(arms: Sequence[Arm]) -> list[Chart]:
     ]
 
 
-def _curve(arm: Arm, tokens: Sequence[Any] | None) -> list[dict[str, Any]]:
+def _curve(
+    by_seed: Sequence[Mapping[int, Point]], axes: Collection[Callable[[Point], float | None]]
+) -> list[dict[str, Any]]:
     """At the steps that all seeds share: the mean over seeds with their range, or one seed with its interval."""
-    by_seed = [{row.step: row.pass_at_1 for row in run.heldout} for run in arm.runs]
     points = []
-    for step in sorted(set.intersection(*(set(rows) for rows in by_seed))):
-        here = [rows[step] for rows in by_seed]
-        values = [each.value for each in here]
-        low, high = (here[0].low, here[0].high) if len(here) == 1 else (min(values), max(values))
-        x = [step] + ([round(float(np.mean([until(step) for until in tokens])))] if tokens else [])
+    for step in sorted(set.intersection(*(set(seed) for seed in by_seed))):
+        here = [seed[step] for seed in by_seed]
+        rates = [each.pass_at_1 for each in here]
+        values = [each.value for each in rates]
+        low, high = (rates[0].low, rates[0].high) if len(rates) == 1 else (min(values), max(values))
+        x = [float(np.mean([of(each) or 0.0 for each in here])) for of in axes]
         points.append({"x": x, "y": 100 * float(np.mean(values)), "low": 100 * low, "high": 100 * high})
     return points
-
-
-def _tokens_by_step(run: Run) -> Any:
-    """A function from a step to the completion tokens sampled up to it; None where no training rollouts are kept."""
-    sums: dict[int, int] = {}
-    for batch in RolloutStore(run.folder / "rollouts" / "train").batches(["step", "completion_tokens"]):
-        steps, tokens = (batch[name].to_numpy() for name in batch.column_names)
-        for step in np.unique(steps):
-            sums[int(step)] = sums.get(int(step), 0) + int(tokens[steps == step].sum())
-    return (lambda until: sum(tokens for step, tokens in sums.items() if step <= until)) if sums else None
 
 
 def _in_percent(estimate: Estimate) -> dict[str, float]:
