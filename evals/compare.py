@@ -1,7 +1,7 @@
 """Finished runs laid side by side: what each base gained, when it took off, and whether the forecast held.
 
 An arm is one base under one recipe, over its training seeds. Every number of an arm is computed the same way for one
-seed and for many: rates are averaged over seeds within each problem, and intervals resample the problems.
+seed and for many: rates are averaged over seeds within each problem, and intervals are over problems.
 """
 
 from __future__ import annotations
@@ -257,7 +257,7 @@ def table(comparison: Comparison) -> list[dict[str, Any]]:
 
 
 def summary(comparison: Comparison) -> list[dict[str, Any]]:
-    """One row per arm. Intervals resample problems; the spread over seeds stands beside them as min and max."""
+    """One row per arm. Intervals are over problems; the spread over seeds stands beside them as min and max."""
     return [_arm_row(arm) for arm in comparison.arms]
 
 

@@ -20,6 +20,7 @@ from evals.compare import (
 )
 from evals.crossing import crossing
 from evals.estimate import Estimate
+from evals.race import FEWEST
 
 
 def findings(comparison: Comparison) -> str:
@@ -134,8 +135,8 @@ def _gains(arms: Sequence[Arm]) -> list[str]:
 
 
 def _ranks(arms: Sequence[Arm]) -> list[str]:
-    """How the predictors rank with the gain."""
-    if len(arms) < 3:
+    """How the predictors rank with the gain, where there are bases enough for ranks to say something."""
+    if len(arms) < FEWEST:
         return []
     gains = [arm.gain.value for arm in arms]
     ranked = {p.name: rank_correlation([p.of(arm).value for arm in arms], gains) for p in predictors(arms)}
@@ -200,7 +201,7 @@ def _lead(gap: Estimate, seeds: Sequence[int], *, of: int) -> str:
 
 
 def _coverage(arms: Sequence[Arm]) -> str:
-    text = "Intervals are 95% and resample the problems"
+    text = "Intervals are 95% over problems"
     if all(arm.seeds == 1 for arm in arms):
         return f"{text}; with one seed per {_noun(arms)}, how much another training seed would differ is unknown."
     spread = max(max(arm.gain_by_seed) - min(arm.gain_by_seed) for arm in arms)
