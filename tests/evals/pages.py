@@ -14,8 +14,11 @@ from evals.runs import load_runs
 
 
 @contextmanager
-def opened(chromium, path, **options):
-    """The page in a fresh profile; it must say nothing on the console, ask for nothing, and open no dialog."""
+def opened(chromium, path, *, first=lambda page: None, **options):
+    """The page in a fresh profile; it must say nothing on the console, ask for nothing, and open no dialog.
+
+    `first` is called with the page while it is blank.
+    """
     context = chromium.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
     page, heard = context.new_page(), []
     page.on("console", lambda message: heard.append(("console", message.text)))
@@ -23,6 +26,7 @@ def opened(chromium, path, **options):
     page.on("dialog", lambda dialog: (heard.append(("dialog", dialog.message)), dialog.dismiss()))
     page.on("request", lambda request: request.url == path.as_uri() or heard.append(("request", request.url)))
     page.on("popup", lambda popup: heard.append(("popup", popup.url)))
+    first(page)
     page.goto(path.as_uri())
     yield page
     context.close()
