@@ -15,7 +15,7 @@ from evals.estimate import Estimate, paired_difference
 from evals.jobs import whole
 from evals.manifest import write_json
 from evals.study import Cell
-from evals.sweep import NOISE, behind_cell, sweep
+from evals.sweep import NOISE, behind_cell, problem_rates, sweep
 
 COLUMNS = ("base", "suite", "template", "pass@1 as read", "pass@1 lenient", "behind the suite's best", "best of base")
 
@@ -73,12 +73,19 @@ def _best(
     if not any(mean.value for mean in means.values()):
         return None
     name = max(means, key=lambda template: means[template].value)
-    rates: dict[str, list[np.ndarray]] = {template: [] for template in means}  # by suite, in one order
+    rates: dict[str, list[tuple[np.ndarray, list[str]]]] = {
+        template: [] for template in means
+    }  # by suite, in one order
     for cell, audit in audits.items():
         if cell.base == base and cell.template in rates:
-            rates[cell.template].append(np.array([one["correct"] / one["samples"] for one in audit["problems"]]))
+            rates[cell.template].append(problem_rates(audit))
     behind = {
-        other: _mean([paired_difference(*pair) for pair in zip(rates[other], rates[name], strict=True)])
+        other: _mean(
+            [
+                paired_difference(mine, best, same=same)
+                for (mine, same), (best, _) in zip(rates[other], rates[name], strict=True)
+            ]
+        )
         for other in means
         if other != name
     }

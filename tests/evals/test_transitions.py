@@ -8,6 +8,7 @@ from statistics import fmean
 
 import numpy as np
 import pytest
+from scipy.stats import fisher_exact
 from synthetic import LATENT, SILENT, write_counts, write_run
 
 from evals.compare import compare
@@ -15,7 +16,7 @@ from evals.crossing import Crossing, crossing, crossings
 from evals.estimate import Estimate
 from evals.passk import pass_at_k
 from evals.runs import load_run, load_runs
-from evals.transitions import MOVES, RULES, moves, transitions, transitions_by_problem
+from evals.transitions import MOVES, RULES, fisher, moves, transitions, transitions_by_problem
 
 
 def arm_of(root: Path, before: list[int], after: list[int], samples: int) -> object:
@@ -42,6 +43,14 @@ def test_moves_of_five_problems_counted_by_hand(tmp_path):
         2 * 4 / 56, abs=1e-6
     )  # all three right ones on one side: 2 C(4,3)/C(8,3)
     assert rows[0]["p_no_change"] == 1
+
+
+def test_p_of_no_change_is_scipys_exact_test():
+    for first, second in ((4, 4), (5, 3), (16, 16)):
+        table = fisher(first, second)
+        for one, other in itertools.product(range(first + 1), range(second + 1)):
+            expected = fisher_exact([[one, first - one], [other, second - other]]).pvalue
+            assert table[one, other] == pytest.approx(expected, abs=1e-9), (first, second, one, other)
 
 
 def ordered_states(samples, size, rule):
