@@ -67,3 +67,26 @@ def test_the_same_history_draws_the_same_problems_in_every_process():
 def test_fewer_problems_than_groups_are_asked_again():
     assert sorted(Posterior(problems({"a": 3}), group_size=4, seed=0).draw(0, 5))[:1] == ["a/0"]
     assert len(Posterior(problems({"a": 3}), group_size=4, seed=0).draw(0, 5)) == 5
+
+
+def test_edge_keeps_what_was_solved_sometimes_and_an_audits_edge_file_can_be_trained_on(tmp_path):
+    import json
+    from types import SimpleNamespace
+
+    from evals.summary import edge
+    from rewards.suites import ProblemSet, load_problems
+    from rl.train import _Run
+
+    asked = [Problem(id=f"s/{n}", question=f"{n}+1=?", answer=str(n + 1), level="1") for n in range(5)]
+    counts = {"s/0": (0, 8), "s/1": (1, 8), "s/2": (3, 8), "s/3": (8, 8)}  # s/4 was not audited
+    run = object.__new__(_Run)
+    run.measures = SimpleNamespace(signal=lambda: counts)
+    assert [one.id for one in run._at_the_edge(asked)] == ["s/1", "s/2"]
+
+    audit = {"problems": [{"id": id, "correct": right, "samples": drawn} for id, (right, drawn) in counts.items()]}
+    rows = edge(audit, ProblemSet(name="s", problems=tuple(asked), bad_gold=()))
+    (tmp_path / "edge.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert [(one.id, one.level) for one in load_problems(str(tmp_path / "edge.jsonl")).problems] == [
+        ("s/1", "1"),
+        ("s/2", "1"),
+    ]
