@@ -11,6 +11,8 @@ from configs.errors import UsageError
 from configs.schema import Recipe, Template
 
 ADAM_BYTES, GRADIENT_BYTES = 8, 4
+MOST = 10
+"""Batches drawn for one at most by `sampler: resample`; the cost that is reported of dynamic sampling is 3 to 6."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,6 +160,7 @@ class Plan:
         """The plan as (what, value), for --dry-run."""
         grpo = self.recipe.grpo
         limit = int(grpo["max_completion_length"])
+        again = f"; up to {MOST} times as many, for groups that teach" if self.recipe.sampler == "resample" else ""
         return [
             ("base", f"{self.base} ({self.origin}{'@' + self.revision[:8] if self.revision else ''})"),
             ("recipe, reward", f"{self.recipe.name}, {self.recipe.reward} ({self.recipe.reading} reading)"),
@@ -170,7 +173,7 @@ class Plan:
                 "prompts x G a rollout",
                 f"{self.prompts_per_rollout:,} x {self.group_size} = {self.completions_per_rollout:,} completions",
             ),
-            ("training rollouts", f"{self.rollouts:,}, at most {self.rollouts * limit:,} tokens"),
+            ("training rollouts", f"{self.rollouts:,}, at most {self.rollouts * limit:,} tokens{again}"),
             ("budget", self._budget()),
             ("audit rollouts", f"{self.audit_rollouts:,}, at most {self.audit_rollouts * limit:,} tokens"),
             ("memory", self._memory()),

@@ -11,10 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from rl.plan import MOST
 from rl.rollouts import Rollouts
-
-MOST = 10
-"""Batches drawn for one at most; the cost that is reported of dynamic sampling is 3 to 6. Then the batch takes what there is."""
 
 
 def in_order(ids: list[str], *, seed: int, start: int, count: int) -> list[str]:
@@ -35,7 +33,10 @@ class Resampler:
         self.group_size, self.seed, self.drawn = group_size, seed, drawn
 
     def fill(self, step: int, groups: int) -> list[dict[str, Any]]:
-        """Rows of `groups` groups, a row for each completion, which `rollouts` holds ready; the others lie in its `thrown`."""
+        """Rows of `groups` groups, a row for each completion, which `rollouts` holds ready; the others lie in its `thrown`.
+
+        After `MOST` batches the batch takes groups that teach nothing, those drawn first.
+        """
         teaching: list[list[dict[str, Any]]] = []
         silent: list[list[dict[str, Any]]] = []
         asked = 0

@@ -12,7 +12,8 @@ from test_plan import plan_of as numbers_of
 from test_train import BATCH, lines, plan_of, rollouts, timeless
 
 from configs.errors import UsageError
-from rl.resample import MOST, Resampler, in_order
+from rl.plan import MOST
+from rl.resample import Resampler, in_order
 
 
 def test_every_problem_is_asked_once_an_epoch_from_whatever_place_one_starts() -> None:
