@@ -5,18 +5,23 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import islice
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
 from tqdm import tqdm
 
 from configs.schema import Reading, Template
-from evals.rollouts import RolloutStore
+from evals.rollouts import RolloutStore, pc
 from evals.sampling import NOT_DRAWN, Engine, NothingToDrawError, Request, Rollout, Sampling
 from evals.summary import summary
 from rewards.grade import grade
 from rewards.suites import ProblemSet
 from rewards.types import Problem, Verdict
 from rewards.verify import VERIFIER_VERSION
+
+AT_ONCE = 65_536  # requests that an engine is given: memory stays flat, and it runs empty seldom
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,26 +92,39 @@ def run_audit(engine: Engine, spec: AuditSpec, store: RolloutStore, *, progress:
     Raises NothingToDrawError, before anything is drawn, when no prompt can be asked of this base.
     """
     by_id = {problem.id: problem for problem in spec.suite.problems}
-    prompts = {problem.id: spec.template.ask(problem.question) for problem in spec.suite.problems}
-    done = {(row["problem_id"], row["sample"]) for row in store.rows(["problem_id", "sample"])}
-    requests = [
-        Request(problem_id=id, sample=sample, prompt=prompt)
-        for id, prompt in prompts.items()
-        for sample in range(spec.samples)
-        if (id, sample) not in done
-    ]
-    total = len(done) + len(requests)
+    kept = kept_samples(store, list(by_id), spec.samples)
+    prompts = [spec.template.ask(problem.question) for problem in spec.suite.problems]
+    missing = (
+        Request(problem_id=id, sample=int(sample), prompt=prompt)
+        for id, prompt, drawn in zip(by_id, prompts, kept, strict=True)
+        for sample in np.flatnonzero(~drawn)
+    )
+    total = kept.size
     label = f"{spec.base} step {spec.step} on {spec.suite.name}"
     began, tokens = time.perf_counter(), 0
-    with tqdm(total=total, initial=len(done), desc=label, unit="sample", disable=not progress, mininterval=1) as bar:
-        for rollouts in engine.stream(requests, spec.sampling):
-            if len(rollouts) == total and all(one.finish in NOT_DRAWN for one in rollouts):
-                raise NothingToDrawError(_why_nothing(rollouts, spec))
-            store.append([graded_row(one, by_id[one.problem_id], spec.template, spec.reading) for one in rollouts])
-            tokens += sum(one.completion_tokens for one in rollouts)
-            bar.set_postfix_str(f"{tokens / (time.perf_counter() - began):.0f} tokens/s")
-            bar.update(len(rollouts))
+    with tqdm(
+        total=total, initial=int(kept.sum()), desc=label, unit="sample", disable=not progress, mininterval=1
+    ) as bar:
+        while requests := list(islice(missing, AT_ONCE)):
+            for rollouts in engine.stream(requests, spec.sampling):
+                if len(rollouts) == total and all(one.finish in NOT_DRAWN for one in rollouts):
+                    raise NothingToDrawError(_why_nothing(rollouts, spec))
+                store.append([graded_row(one, by_id[one.problem_id], spec.template, spec.reading) for one in rollouts])
+                tokens += sum(one.completion_tokens for one in rollouts)
+                bar.set_postfix_str(f"{tokens / (time.perf_counter() - began):.0f} tokens/s")
+                bar.update(len(rollouts))
     return summarise(spec, store)
+
+
+def kept_samples(store: RolloutStore, ids: Sequence[str], samples: int) -> np.ndarray:
+    """Problems x samples: which are kept already."""
+    kept = np.zeros((len(ids), samples), dtype=bool)
+    number = pa.array(ids, pa.string())
+    for batch in store.batches(["problem_id", "sample"]):
+        place = pc.index_in(batch["problem_id"], value_set=number)
+        known = pc.is_valid(place)
+        kept[place.filter(known).to_numpy(), batch["sample"].filter(known).to_numpy()] = True
+    return kept
 
 
 def _why_nothing(rollouts: Sequence[Rollout], spec: AuditSpec) -> str:
