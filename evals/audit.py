@@ -5,18 +5,23 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import islice
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
 from tqdm import tqdm
 
 from configs.schema import Reading, Template
-from evals.rollouts import RolloutStore
+from evals.rollouts import RolloutStore, pc
 from evals.sampling import NOT_DRAWN, Engine, NothingToDrawError, Request, Rollout, Sampling
 from evals.summary import summary
 from rewards.grade import grade
 from rewards.suites import ProblemSet
 from rewards.types import Problem, Verdict
 from rewards.verify import VERIFIER_VERSION
+
+AT_ONCE = 65_536  # requests that an engine is given: memory stays flat, and it runs empty seldom
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,27 +103,40 @@ def draw_share(
     Raises NothingToDrawError as `run_audit` does.
     """
     by_id = {problem.id: problem for problem in spec.suite.problems}
-    prompts = {problem.id: spec.template.ask(problem.question) for problem in spec.suite.problems}
-    done = {(row["problem_id"], row["sample"]) for row in store.rows(["problem_id", "sample"])}
-    mine = list(prompts)[place::of]
-    wanted = [(id, sample) for id in mine for sample in range(spec.samples)]
-    requests = [
-        Request(problem_id=id, sample=sample, prompt=prompts[id]) for id, sample in wanted if (id, sample) not in done
-    ]
-    total = len(wanted)
+    mine = list(by_id)[place::of]
+    kept = kept_samples(store, mine, spec.samples)
+    prompts = [spec.template.ask(by_id[id].question) for id in mine]
+    missing = (
+        Request(problem_id=id, sample=int(sample), prompt=prompt)
+        for id, prompt, drawn in zip(mine, prompts, kept, strict=True)
+        for sample in np.flatnonzero(~drawn)
+    )
+    total = kept.size
     label = f"{spec.base} step {spec.step} on {spec.suite.name}"
     began, tokens = time.perf_counter(), 0
     with tqdm(
-        total=total, initial=total - len(requests), desc=label, unit="sample", disable=not progress, mininterval=1
+        total=total, initial=int(kept.sum()), desc=label, unit="sample", disable=not progress, mininterval=1
     ) as bar:
-        for rollouts in engine.stream(requests, spec.sampling):
-            if len(rollouts) == total and all(one.finish in NOT_DRAWN for one in rollouts):
-                raise NothingToDrawError(_why_nothing(rollouts, spec))
-            graded = [graded_row(one, by_id[one.problem_id], spec.template, spec.reading) for one in rollouts]
-            store.append(graded, writer=place)
-            tokens += sum(one.completion_tokens for one in rollouts)
-            bar.set_postfix_str(f"{tokens / (time.perf_counter() - began):.0f} tokens/s")
-            bar.update(len(rollouts))
+        while requests := list(islice(missing, AT_ONCE)):
+            for rollouts in engine.stream(requests, spec.sampling):
+                if len(rollouts) == total and all(one.finish in NOT_DRAWN for one in rollouts):
+                    raise NothingToDrawError(_why_nothing(rollouts, spec))
+                graded = [graded_row(one, by_id[one.problem_id], spec.template, spec.reading) for one in rollouts]
+                store.append(graded, writer=place)
+                tokens += sum(one.completion_tokens for one in rollouts)
+                bar.set_postfix_str(f"{tokens / (time.perf_counter() - began):.0f} tokens/s")
+                bar.update(len(rollouts))
+
+
+def kept_samples(store: RolloutStore, ids: Sequence[str], samples: int) -> np.ndarray:
+    """Problems x samples: which are kept already."""
+    kept = np.zeros((len(ids), samples), dtype=bool)
+    number = pa.array(ids, pa.string())
+    for batch in store.batches(["problem_id", "sample"]):
+        place = pc.index_in(batch["problem_id"], value_set=number)
+        known = pc.is_valid(place)
+        kept[place.filter(known).to_numpy(), batch["sample"].filter(known).to_numpy()] = True
+    return kept
 
 
 def _why_nothing(rollouts: Sequence[Rollout], spec: AuditSpec) -> str:

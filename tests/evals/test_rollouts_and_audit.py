@@ -194,6 +194,19 @@ def test_an_audit_that_was_ended_half_way_goes_on_as_if_it_had_not_been(
     assert run_audit(untouched, spec_of(), store) == audit
 
 
+def test_an_audit_drawn_in_pieces_is_the_audit_drawn_at_once(
+    model: LlamaForCausalLM,
+    whole: tuple[RolloutStore, dict[str, Any]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("evals.audit.AT_ONCE", 5)  # of 42
+    store = RolloutStore(tmp_path)
+    audit = run_audit(engine_of(model), spec_of(), store)
+    assert_same(store, whole[0])
+    assert {**audit, "mean_token_logprob": 0} == {**whole[1], "mean_token_logprob": 0}
+
+
 def test_samples_of_a_cut_part_are_drawn_again(
     model: LlamaForCausalLM, whole: tuple[RolloutStore, dict[str, Any]], tmp_path: Path
 ) -> None:
