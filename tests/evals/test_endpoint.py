@@ -80,6 +80,8 @@ class Handler(BaseHTTPRequestHandler):
             self.server.now += 1
             self.server.most = max(self.server.most, self.server.now)
         time.sleep(self.server.slow)
+        with self.server.lock:
+            self.server.now -= 1  # before the answer: who has it may ask again at once
         if fault:
             fault(self)
         else:
@@ -88,8 +90,6 @@ class Handler(BaseHTTPRequestHandler):
             if not self.server.bare:
                 choice |= {"token_ids": [*text.encode(), 256], "logprobs": {"token_logprobs": [-0.5] * (len(text) + 1)}}
             self.say({"choices": [choice], "usage": {"completion_tokens": len(text) + 1}})
-        with self.server.lock:
-            self.server.now -= 1
 
 
 def status(code: int, **headers: str) -> Fault:
