@@ -96,14 +96,16 @@ def apply_overrides(config: C, settings: list[str]) -> C:
         known = trl_fields(block) if parents == [block] else node
         if leaf not in known and parents != ["lora"]:
             raise UsageError(f"--set {path}: no such field: {nearest(leaf, known)}")
-        if not parents and isinstance(node[leaf], dict):
-            raise UsageError(
-                f"--set {path}: {leaf} is a block; set its fields one by one, such as {leaf}.{next(iter(node[leaf]))}=..."
-            )
         try:
-            node[leaf] = _number(yaml.safe_load(text))
+            value = _number(yaml.safe_load(text))
         except yaml.YAMLError as error:
             raise UsageError(f"--set {path}: {text!r} can't be read as a YAML value") from error
+        if not parents and isinstance(node[leaf], dict) and (value is not None or leaf == block):
+            first = next(iter(node[leaf]))
+            raise UsageError(
+                f"--set {path}: {leaf} is a block; set its fields one by one, such as {leaf}.{first}=..., or none: {leaf}=null"
+            )
+        node[leaf] = value
     check_fields(block, tree[block])
     try:
         return type(config).model_validate(tree)

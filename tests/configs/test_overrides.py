@@ -127,3 +127,15 @@ def test_a_control_of_any_recipe_differs_in_reward_and_name_alone(name: str, rew
 def test_a_control_that_pays_what_the_recipe_pays_is_refused(recipe: Recipe) -> None:
     with pytest.raises(UsageError, match="pays format already"):
         as_control(apply_overrides(recipe, ["reward=format"]), "format")
+
+
+def test_a_recipe_with_an_adapter_trains_all_weights_when_the_block_is_taken_away() -> None:
+    adapted = load_recipe("lora-short")
+    assert adapted.lora
+    assert apply_overrides(adapted, ["lora=null"]).lora is None
+    with pytest.raises(UsageError, match=r"lora is a block; .* or none: lora=null"):
+        apply_overrides(adapted, ["lora=16"])
+    with pytest.raises(UsageError, match="--set audit"):
+        apply_overrides(adapted, ["audit=null"])  # every run is audited
+    with pytest.raises(UsageError, match="--set grpo"):
+        apply_overrides(adapted, ["grpo=null"])
