@@ -178,11 +178,12 @@ def _mean(estimates: Sequence[Estimate]) -> Estimate:
 
 
 def _score_forecast(run: Run) -> Forecast | None:
-    """None when the audit drew fewer samples than a group has, or step 1 was not logged, and for a control.
+    """None when the audit drew fewer samples than a group has, or step 1 was not logged; and for a control or a sampler.
 
-    The audit's forecast is of groups paid for right answers, which a control does not pay.
+    The audit's forecast is of groups paid for right answers, which a control does not pay, on problems as the data set
+    has them, which a sampler does not ask.
     """
-    if run.manifest.control_of:
+    if run.manifest.control_of or run.manifest.sampler != "uniform":
         return None
     expected = run.signal.forecast.get(run.manifest.group_size)
     silent = next((row["frac_reward_zero_std"] for row in run.metrics if row.get("step") == 1), None)

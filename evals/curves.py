@@ -9,7 +9,7 @@ from configs.schema import Price
 from evals.compare import Comparison, spread
 from evals.cost import HOUR, device_of
 from evals.estimate import Estimate
-from evals.runs import Run, tokens_by_step
+from evals.runs import THROWN, Run, tokens_by_step
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +37,7 @@ def curve(run: Run) -> list[Point]:
     for measured in sorted(run.heldout, key=lambda row: row.step):
         row = logged.get(measured.step, {})
         seconds, tokens = row.get("seconds"), row.get("num_tokens")
+        thrown = sum(one.get(THROWN, 0) for step, one in logged.items() if step <= measured.step)
         hours = None if seconds is None else gpus * seconds / HOUR
         points.append(
             Point(
@@ -45,7 +46,7 @@ def curve(run: Run) -> list[Point]:
                 sampled_tokens=sum(each for step, (_, each) in drawn.items() if step <= measured.step)
                 if drawn
                 else None,
-                training_tokens=None if tokens is None else round(tokens),
+                training_tokens=None if tokens is None else round(tokens - thrown),
                 seconds=seconds,
                 usd=Price(low=price.low * hours, high=price.high * hours) if price and hours is not None else None,
             )

@@ -25,6 +25,10 @@ BASELINES = ("few-shot", "vote", "sft", "rejection")
 """Kinds of runs that stand beside RL in a comparison."""
 
 
+THROWN = "resampled/thrown_tokens"
+"""What a step's row of metrics.jsonl calls the tokens that were drawn for it and not trained on."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SuiteRef:
     """A problem set by name, and by the fingerprint of the problems actually used."""
@@ -139,6 +143,8 @@ class GrpoManifest(Manifest):
     verifier: str
     control_of: str | None = None
     """The recipe whose reward was replaced, if this run is a control."""
+    sampler: str = "uniform"
+    """Which problems were asked: as they come, or those that teach."""
     group_size: int
     groups_per_step: int
     seconds: float
@@ -277,7 +283,14 @@ def spent(folder: Path) -> Budget | None:
     prompt, completion = (sum(tokens) for tokens in zip(*drawn.values(), strict=True))
     settings = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["settings"]
     times = int(settings["recipe"]["grpo"].get("num_iterations", 1))
-    return Budget(sampled_tokens=completion, training_tokens=times * (prompt + completion))
+    return Budget(sampled_tokens=completion, training_tokens=times * (prompt + completion - thrown_tokens(folder)))
+
+
+def thrown_tokens(folder: Path) -> int:
+    """Tokens, prompts included, that `sampler: resample` drew and did not train on, by the run's metrics."""
+    path = folder / "metrics.jsonl"
+    rows = _read_lines(dict[str, Any], path) if path.is_file() else ()
+    return round(sum(row.get(THROWN, 0) for row in rows))
 
 
 def tokens_by_step(folder: Path) -> dict[int, tuple[int, int]]:

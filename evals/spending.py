@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,7 +32,7 @@ from evals.cost import (
 )
 from evals.estimate import Estimate, paired_difference
 from evals.rollouts import RolloutStore
-from evals.runs import load_manifest, load_run
+from evals.runs import load_manifest, load_run, thrown_tokens
 
 End = Literal["cheap", "middle", "dear"]
 
@@ -138,6 +138,10 @@ class Work:
     @property
     def total(self) -> float:
         return self.rollout + self.scoring + self.update + self.audit
+
+    def trained_on(self, share: float) -> Work:
+        """The work where this share of the tokens that were drawn was trained on."""
+        return replace(self, **{name: share * getattr(self, name) for name in ("scoring", "update", "recomputed")})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -399,6 +403,8 @@ def account(folder: Path, shape: Architecture) -> Account:
         raise UsageError(f"{folder} holds no rollouts, so there is nothing to account for; name another run")
     recipe = manifest.settings["recipe"] if training else {"engine": "transformers", "grpo": {}}
     names = tuple(manifest.hardware.get("gpus", ()))
+    tokens = float(trained.prompt.sum() + trained.completion.sum())
+    used = 1 - thrown_tokens(folder) / tokens if tokens else 1.0
     return Account(
         run=about.run,
         status=about.status,
@@ -409,7 +415,7 @@ def account(folder: Path, shape: Architecture) -> Account:
         split=manifest.split,
         trained=trained,
         audited=audited,
-        work=grpo_work(shape, recipe, trained, audited),
+        work=grpo_work(shape, recipe, trained, audited).trained_on(used),
         gain=_gain(folder) if training and about.status == "finished" else None,
     )
 

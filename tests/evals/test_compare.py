@@ -502,3 +502,14 @@ def test_tokens_of_a_run_are_those_of_its_kept_training_rollouts_times_the_itera
     rewrite(folder / "manifest.json", settings={"recipe": {"grpo": {"num_iterations": 2}}})
     budget = spent(folder)
     assert (budget.sampled_tokens, budget.training_tokens) == (3 + 4 + 3, 2 * (3 + 4 + 3 + 3 * 5))
+    (folder / "metrics.jsonl").write_text('{"step": 1, "resampled/thrown_tokens": 8}\n')  # the last one, prompt and all
+    assert (spent(folder).sampled_tokens, spent(folder).training_tokens) == (3 + 4 + 3, 2 * (3 + 4 + 2 * 5))
+
+
+def test_a_run_whose_sampler_chose_the_problems_is_not_held_against_a_forecast_of_all(tmp_path):
+    changed = Changes(manifest={"sampler": "posterior"})
+    plain, chosen = (
+        load_run(write_run(tmp_path / name, LATENT, changes=changes)) for name, changes in (("a", None), ("b", changed))
+    )
+    assert compare([plain]).singles[0].forecasts[0] is not None
+    assert compare([chosen]).singles[0].forecasts == (None,)
