@@ -386,7 +386,7 @@ def test_training_audit_and_the_grading_script_give_one_verdict(
     rewards = Rollouts(plan, engine, problems, store, Clock({})).reward(
         prompts=["?"] * 200,
         completions=[reply for _, reply in pairs],
-        completion_ids=[[1]] * 200,
+        completion_ids=[engine.tokenizer(reply)["input_ids"] for _, reply in pairs],
         problem_id=[problem.id for problem, _ in pairs],
         trainer_state=SimpleNamespace(global_step=0),
         log_metric=lambda *_: None,
