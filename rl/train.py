@@ -274,7 +274,7 @@ class _Run:
             "save_total_limit": 2,
             "report_to": "trackio",  # a local database, no account
             "project": plan.base,
-            "run_name": plan.out.name,
+            "run_name": "-".join(plan.out.absolute().parts[-2:]),  # studies name their runs alike
             "disable_tqdm": True,
             "remove_unused_columns": False,
             "use_cpu": not torch.cuda.is_available(),

@@ -162,7 +162,11 @@ def test_a_server_that_is_gone_is_tried_again_and_then_ends_the_run_with_what_to
 def test_a_run_reports_to_a_local_trackio_project_that_can_be_read_back(whole: Path, short_base: Path) -> None:
     from trackio.sqlite_storage import SQLiteStorage
 
-    told = {row["step"]: row for row in SQLiteStorage.get_logs(short_base.name, whole.name) if "train/reward" in row}
+    told = {
+        row["step"]: row
+        for row in SQLiteStorage.get_logs(short_base.name, f"{whole.parent.name}-whole")
+        if "train/reward" in row
+    }
     assert len(told) == 4
     for row in lines(whole / "metrics.jsonl"):
         for name in ("accuracy", "informative/expected", "rollout_seconds"):
