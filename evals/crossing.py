@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ class Crossing:
     """
 
     at: int | None
-    """None where the trained model is above at every k."""
+    """None where the trained model is above at every k. 1 says no more than that: it may be above at larger k."""
     largest: int
     """Samples of the audit with the fewest; of larger k nothing is known."""
     lead: dict[int, Estimate]
@@ -34,42 +35,78 @@ class Crossing:
     @property
     def ahead_to(self) -> int | None:
         """The last power of two up to which, from 1 on, the trained model is ahead beyond noise."""
-        last = None
-        for k, lead in self.lead.items():
-            if lead.low <= 0:
-                break
-            last = k
-        return last
+        return max(takewhile(lambda k: _ahead(self.lead[k]), self.lead), default=None)
 
     @property
     def behind_from(self) -> int | None:
-        """The first power of two at which the base is ahead beyond noise."""
-        return next((k for k, lead in self.lead.items() if lead.high < 0), None)
+        """The power of two from which on, to the last, the base is ahead beyond noise."""
+        return self._from(_behind)
+
+    def _from(self, holds: Callable[[Estimate], bool]) -> int | None:
+        """Where the longest row of tested k begins that meet `holds` and reach to the last one."""
+        return min(takewhile(lambda k: holds(self.lead[k]), reversed(self.lead)), default=None)
+
+    def _at(self, holds: Callable[[Estimate], bool]) -> list[int]:
+        return [k for k, lead in self.lead.items() if holds(lead)]
 
     @property
     def short(self) -> str:
         """The same in a cell of a table: a k with `?` is inside noise."""
         if self.at is None:
             return f"none up to {self.largest}" + ("" if self.ahead_to == max(self.lead) else "?")
-        return f"{self.at}" + ("" if self.behind_from else "?") + (", never ahead" if self.at == 1 else "")
+        caught = f"{self.at}" + ("" if self._at(_behind) else "?")
+        if self.at > 1:
+            return caught
+        if not self._at(_above):
+            return f"{caught}, never ahead"
+        since = self._from(_above)
+        where = f"from {since}" if since else f"at {self._at(_above)[0]}"
+        return f"1{'' if _behind(self.lead[1]) else '?'}, ahead {where}{'' if self._at(_ahead) else '?'}"
 
     @property
     def told(self) -> str:
         """One clause, no stronger than the samples are."""
-        if all(abs(lead.value) < LEVEL for lead in self.lead.values()):
+        if all(abs(lead.value) <= LEVEL for lead in self.lead.values()):
             return f"level at every k up to {self.largest}"
         if self.at is None:
             if self.ahead_to == max(self.lead):
                 return f"no crossing up to k = {self.largest}, where samples end"
             surely = f"beyond noise up to k = {self.ahead_to}" if self.ahead_to else "but never beyond noise"
             return f"no crossing up to k = {self.largest}, ahead {surely}"
+        behind = _noise(self._at(_behind))
         if self.at == 1:
-            noise = "beyond noise" if self.behind_from else "inside noise"
-            return f"never ahead: the base is level or better from k = 1 on, {noise}"
+            if not self._at(_above):
+                return f"never ahead: the base is level or better from k = 1 on, {behind}"
+            first = f"behind at k = 1, {'beyond' if _behind(self.lead[1]) else 'inside'} noise"
+            side = first if self.lead[1].value < -LEVEL else "level at k = 1"
+            since = self._from(_above)
+            where = f"from k = {since}" if since else f"only at k = {_listed(self._at(_above))}"
+            return f"{side}; ahead {where}, {_noise(self._at(_ahead))}"
         if self.behind_from is None:
-            return f"the base catches up at k = {self.at}, inside noise"
+            return f"the base catches up at k = {self.at}, {behind}"
         since = f"ahead beyond noise up to k = {self.ahead_to}" if self.ahead_to else "no lead beyond noise"
         return f"crosses at k = {self.at}: {since}, behind beyond noise from k = {self.behind_from}"
+
+
+def _above(lead: Estimate) -> bool:
+    return lead.value > LEVEL
+
+
+def _ahead(lead: Estimate) -> bool:
+    return lead.low > 0
+
+
+def _behind(lead: Estimate) -> bool:
+    return lead.high < 0
+
+
+def _noise(sure: Sequence[int]) -> str:
+    """At which of the tested k it is beyond noise."""
+    return f"beyond noise at k = {_listed(sure)}" if sure else "inside noise"
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    return ", ".join(map(str, numbers))
 
 
 def crossing(arm: Arm) -> Crossing:

@@ -153,20 +153,27 @@ def _crossings(arms: Sequence[Arm]) -> list[str]:
     """At most a sentence: whose base overtakes it at larger k, and who stays ahead as far as samples go, beyond noise."""
     found = [(arm, crossing(arm)) for arm in arms]
     passed = [f"{arm.label} from k = {each.behind_from}" for arm, each in found if each.ahead_to and each.behind_from]
-    ahead = [arm.label for arm, each in found if each.ahead_to == max(each.lead) > 1]
+    ahead = [(arm, each) for arm, each in found if each.at is None and each.ahead_to == max(each.lead) > 1]
     clauses = [f"the base overtakes {_join(passed)}"] if passed else []
     if ahead:
-        ends = sorted({each.largest for _, each in found})
+        ends = sorted({max(each.lead) for _, each in ahead})
         told = f"k = {ends[0]}" if len(ends) == 1 else f"k = {ends[0]} to {ends[-1]}"
         stay = "stays ahead of its base" if len(ahead) == 1 else "stay ahead of their bases"
-        clauses.append(f"{_join(ahead)} {stay} up to {told}, where samples end")
+        clauses.append(f"{_join(arm.label for arm, _ in ahead)} {stay} up to {told}, the largest tested")
     return [f"In pass@k, beyond noise at that k, {'; '.join(clauses)}."] if clauses else []
 
 
 def _forecast_record(singles: Sequence[Arm]) -> list[str]:
     scored = [(single, each) for single in singles for each in single.forecasts if each]
     if not scored:
-        return ["No forecast could be scored: step 1 was not logged, or the audit drew fewer samples than a group has."]
+        about = [run.manifest for single in singles for run in single.runs]
+        asked = [each for each in about if not each.control_of and each.sampler == "uniform"]
+        reasons = ["is a control, whose reward no audit foretells"] * any(each.control_of for each in about)
+        reasons += ["had a sampler choose its problems"] * any(
+            each.sampler != "uniform" for each in about if not each.control_of
+        )
+        reasons += ["did not log step 1, or was audited with fewer samples than a group has"] * bool(asked)
+        return [f"No forecast could be scored: every run {', or '.join(reasons)}."]
     missed = [single.runs[0].manifest.run for single, each in scored if not each.held]
     text = (
         f"The share of informative groups at step 1 fell inside its 95% prediction interval in "

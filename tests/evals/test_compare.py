@@ -342,8 +342,17 @@ def test_the_paragraph_says_whose_base_overtakes_it_and_who_stays_ahead(tmp_path
     text = findings(compare(load_runs([sharp, wide, level])[0]))
     assert "In pass@k, beyond noise at that k, the base overtakes sharp from k = 4." in text
     text = findings(compare(load_runs([write_run(tmp_path / "b", LATENT)])[0]))
-    assert "tiny-latent stays ahead of its base up to k = 64, where samples end." in text
+    assert "tiny-latent stays ahead of its base up to k = 64, the largest tested." in text
     assert "In pass@k" not in findings(compare(load_runs([level])[0]))
+
+
+def test_the_k_up_to_which_arms_stay_ahead_is_a_tested_one_of_theirs(tmp_path):
+    """12 samples test k = 8 at most, and the other arm, which stays level, drew 16."""
+    up, level = (Fate(base=name, start=0.1, end=0.1) for name in ("up", "level"))
+    ahead = write_counts(tmp_path, [0] * 100, [9] * 100, samples=12, fate=up)
+    other = write_counts(tmp_path, [4] * 100, [4] * 100, samples=16, fate=level)
+    text = findings(compare(load_runs([ahead, other])[0]))
+    assert "up stays ahead of its base up to k = 8, the largest tested." in text
 
 
 def test_a_broken_forecast_is_counted_and_named(tmp_path):
@@ -355,7 +364,17 @@ def test_a_broken_forecast_is_counted_and_named(tmp_path):
     assert "in 1 of 2 runs (not in tiny-latent-tiny-s0)" in text
     for folder in folders:
         (folder / "metrics.jsonl").write_text(json.dumps(rows[1]))
-    assert "No forecast could be scored" in findings(compare(load_runs(folders)[0]))
+    text = findings(compare(load_runs(folders)[0]))
+    assert "No forecast could be scored: every run did not log step 1, or was audited with fewer samples" in text
+
+
+def test_why_no_forecast_is_scored_is_told_of_controls_and_samplers(tmp_path):
+    coin = write_run(tmp_path, replace(LATENT, recipe="coin", control_of="tiny"))
+    chosen = write_run(tmp_path, WORKED, changes=Changes(manifest={"sampler": "edge"}))
+    told = findings(compare(load_runs([coin])[0]))
+    assert "No forecast could be scored: every run is a control, whose reward no audit foretells." in told
+    told = findings(compare(load_runs([coin, chosen])[0]))
+    assert "reward no audit foretells, or had a sampler choose its problems." in told
 
 
 def test_seeds_of_one_base_may_have_different_fates(tmp_path):

@@ -154,11 +154,50 @@ def lead_of(**leads):
             "crosses at k = 2: ahead beyond noise up to k = 1, behind beyond noise from k = 4",
         ),
         (1, lead_of(k1=(-0.2, 0.1)), "never ahead: the base is level or better from k = 1 on, inside noise"),
+        (
+            1,
+            lead_of(k1=(-0.3, -0.2), k2=(-0.2, 0.1)),
+            "never ahead: the base is level or better from k = 1 on, beyond noise at k = 1",
+        ),
+        (
+            1,
+            lead_of(k1=(-0.2, 0.1), k2=(-0.1, 0.3), k4=(0.2, 0.4)),
+            "behind at k = 1, inside noise; ahead from k = 2, beyond noise at k = 4",
+        ),
+        (1, lead_of(k1=(0.0, 0.0), k2=(-0.1, 0.3)), "level at k = 1; ahead from k = 2, inside noise"),
+        (
+            1,
+            lead_of(k1=(-0.3, -0.1), k2=(0.1, 0.3), k4=(-0.2, 0.1)),
+            "behind at k = 1, beyond noise; ahead only at k = 2, beyond noise at k = 2",
+        ),
+        (
+            2,
+            lead_of(k1=(0.2, 0.4), k2=(-0.3, -0.1), k4=(0.1, 0.3)),
+            "the base catches up at k = 2, beyond noise at k = 2",
+        ),
         (1, lead_of(k1=(0.0, 0.0)), "level at every k up to 1"),
     ],
 )
 def test_a_crossing_is_told_no_stronger_than_the_intervals_are(at, lead, told):
     assert Crossing(at=at, largest=max(lead), lead=lead).told == told
+
+
+def test_a_base_that_is_better_at_one_try_only_is_not_said_to_be_never_behind(tmp_path):
+    """Before: 30 of 60 problems always. After: each 7 times of 16, so 1 - C(9,k)/C(16,k) at k."""
+    found = crossing(arm_of(tmp_path, before=[16] * 30 + [0] * 30, after=[7] * 60, samples=16))
+    leads = [round(each.value, 2) for each in found.lead.values()]
+    assert leads == [-0.06, 0.2, 0.43, 0.5, 0.5]
+    assert found.at == 1
+    assert found.behind_from is None
+    assert found.told.startswith("behind at k = 1, inside noise; ahead from k = 2, beyond noise at k = 2, 4, 8, 16")
+    assert found.short == "1?, ahead from 2"
+
+
+def test_a_base_is_behind_from_the_k_after_which_it_never_is_level_again():
+    """Beyond noise at 1 and at 8; between them it is not."""
+    lead = lead_of(k1=(-0.3, -0.1), k2=(-0.2, 0.1), k4=(0.1, 0.2), k8=(-0.4, -0.2), k16=(-0.5, -0.3))
+    assert Crossing(at=1, largest=16, lead=lead).behind_from == 8
+    assert Crossing(at=1, largest=4, lead={k: lead[k] for k in (1, 2, 4)}).behind_from is None
 
 
 def test_a_base_that_solves_more_problems_now_and_then_is_behind_at_one_and_ahead_at_many(tmp_path):
