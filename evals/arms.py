@@ -10,7 +10,22 @@ if TYPE_CHECKING:
 
 CHOSEN = ("recipe", "train_suite", "revision", "budget_tokens", "budget_hours")
 """Settings that make another arm. The seed does not, nor where a tiny base of that seed lies."""
-NOT_CHOSEN = ("recipe.sources", "recipe.audit", "recipe.grpo.save_steps")
+NOT_CHOSEN = (
+    "recipe.sources",
+    "recipe.audit",
+    *(
+        f"recipe.grpo.{name}"
+        for name in (
+            "gradient_checkpointing",
+            "logging_steps",
+            "project",
+            "report_to",
+            "run_name",
+            "save_steps",
+            "save_total_limit",
+        )
+    ),
+)
 """What changes no weight. What audits measure is held against `evals.runs.check_comparable`."""
 
 

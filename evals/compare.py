@@ -1,6 +1,6 @@
 """Finished runs laid side by side: what each base gained, when it took off, and whether the forecast held.
 
-An arm is one base under one recipe, over its training seeds. Every number of an arm is computed the same way for one
+An arm is one base under one recipe and its settings, over its training seeds. Every number of an arm is computed the same way for one
 seed and for many: rates are averaged over seeds within each problem, and intervals are over problems.
 """
 
@@ -48,7 +48,7 @@ class Forecast:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arm:
-    """One base under one recipe, over one or more training seeds. Per-seed tuples are in the order of `runs`."""
+    """One base under one recipe and its settings, over one or more training seeds. Per-seed tuples are in the order of `runs`."""
 
     label: str
     runs: tuple[Run, ...]

@@ -237,7 +237,7 @@ def _when(arm: Arm) -> str:
 
 
 def _noun(arms: Sequence[Arm]) -> str:
-    """Arms are bases unless one base stands under several recipes."""
+    """Arms are bases unless one base stands under several recipes or settings."""
     return "base" if len({arm.runs[0].manifest.base for arm in arms}) == len(arms) else "arm"
 
 

@@ -6,6 +6,7 @@ have no ceiling, and problems of one base pass rate have the same room whatever 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,9 +29,10 @@ class LogitGain:
 
     At 0 and 100% log odds are whatever the correction makes them. `gain` adds half an answer to the right and to the wrong
     ones of one audit (Haldane-Anscombe); `jeffreys` takes the posterior mean of the log odds under Jeffreys' prior.
-    Where the two differ by more than a tenth, the number says more about the correction than about the model. The
-    interval is that of the two rates, on the logit scale and joined with their correlation; it needs no correction,
-    and is infinite where a rate of 0 or 1 is inside.
+    The interval is that of the two rates, on the logit scale and joined with their correlation; it needs no correction,
+    and is infinite where a rate of 0 or 1 is inside. Then, and where the two values differ by more than a tenth, the
+    number says more about the correction than about the model: of none right before or after it is the log of the ratio
+    of the sample counts.
     """
 
     gain: Estimate
@@ -38,7 +40,8 @@ class LogitGain:
 
     @property
     def rests_on_the_correction(self) -> bool:
-        return abs(self.gain.value - self.jeffreys) > 0.1
+        endless = not (math.isfinite(self.gain.low) and math.isfinite(self.gain.high))
+        return endless or abs(self.gain.value - self.jeffreys) > 0.1
 
 
 def logit_gain(arm: Arm) -> LogitGain:

@@ -4,8 +4,8 @@ A table is the very rows that go into a CSV file, a figure a few named series of
 is one more in its list. Numbers are formatted here, so the tables also stand where no script runs.
 
 Nothing that a model wrote can run in the page: completions go in as compressed JSON and come out as text nodes, everything
-else is escaped by the template, and the page's own content security policy lets no script run but its own two,
-told by their hashes, and no markup be made from a string.
+else is escaped by the template, and the page's own content security policy lets no script run but its own,
+told by its hash, and no markup be made from a string.
 """
 
 from __future__ import annotations

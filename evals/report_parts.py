@@ -89,7 +89,7 @@ def arms(comparison: Comparison) -> Section:
         "take_off_step_median": Column(title="median step of take-off", kind="number"),
     }
     note = (
-        "A base under a recipe, seeds averaged. Small figures are 95% intervals over problems; they say nothing of seeds. "
+        "A base under a recipe and its settings, seeds averaged. Small figures are 95% intervals over problems; they say nothing of seeds. "
         "A gain whose interval holds zero is marked: a rerun on other problems could show no gain, or a loss."
     )
     return Section(title="Arms", note=note, columns=_filled(columns, rows := summary(comparison)), rows=rows)
@@ -123,7 +123,8 @@ def caught_up(comparison: Comparison) -> Section:
         "behind_beyond_noise_from_k": Column(title="surely behind from k", kind="number"),
     }
     note = (
-        "Where the base catches up, RL has made likely what many samples found before; the last k is where samples end."
+        "Where the base catches up, RL may have made likely what many samples found before; the last k is where samples "
+        "end."
     )
     return Section(title="Does the base catch up?", note=note, columns=columns, rows=crossings(comparison))
 
@@ -132,8 +133,8 @@ def headroom(comparison: Comparison) -> list[Section]:
     """Gains that do not hang on how much room a base had, as in logit_gain.csv and matched_gain.csv."""
     logit = {
         "arm": Column(title="arm"),
-        "logit_gain": Column(title="gain, log odds", kind="number"),
-        "logit_gain_jeffreys": Column(title="with half an answer added", kind="number"),
+        "logit_gain": Column(title="gain, log odds, half an answer added", kind="number"),
+        "logit_gain_jeffreys": Column(title="by Jeffreys' mean", kind="number"),
         "rests_on_the_correction": Column(title="rests on the correction"),
     }
     binned = {

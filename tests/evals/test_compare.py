@@ -156,6 +156,16 @@ def test_a_run_with_another_setting_is_another_arm_and_no_other_seed(tmp_path):
     ]
 
 
+def test_what_changes_no_weight_makes_no_other_arm(tmp_path):
+    def kept(**grpo):
+        return Changes(manifest={"settings": {"recipe": {"name": "tiny", "grpo": {"beta": 0.0, **grpo}}}})
+
+    free = {"report_to": "none", "project": "p", "run_name": "r", "save_total_limit": 2, "save_steps": 9}
+    changed = kept(**free, logging_steps=5, gradient_checkpointing=True)
+    runs = [write_run(tmp_path, LATENT, 0, changes=kept()), write_run(tmp_path, LATENT, 1, changes=changed)]
+    assert [(arm.label, arm.seeds) for arm in compare(load_runs(runs)[0]).arms] == [("tiny-latent", 2)]
+
+
 def test_a_control_stands_apart_from_its_recipe_and_is_called_one(tmp_path):
     control = replace(LATENT, recipe="tiny-random", control_of="tiny", end=0.0)
     study = laid_out(tmp_path / "both", (LATENT, control), seeds=(0, 1))

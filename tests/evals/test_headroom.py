@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from math import log
 from statistics import fmean
 
@@ -34,6 +35,17 @@ def test_log_odds_by_hand_and_what_rests_on_the_correction(tmp_path):
     assert found.rests_on_the_correction
     assert found.gain.high == np.inf
     assert found.gain.low > 2  # 0 of 40 problems: at most 8.8%, and half of the samples after
+
+
+def test_a_gain_between_two_audits_without_a_right_answer_rests_on_the_correction(tmp_path):
+    """8 samples a problem before and 2 after: log(0.5 / 80.5) less log(0.5 / 320.5) is a gain out of nothing."""
+    arm = arm_of(tmp_path, [0] * 40, [0] * 40, 8)
+    (run,) = arm.runs
+    fewer = [replace(each, samples=2) for each in run.end.problems]
+    found = logit_gain(compare([replace(run, end=replace(run.end, problems=tuple(fewer)))]).arms[0])
+    assert found.gain.value == pytest.approx(log(320.5 / 80.5)) == pytest.approx(1.38, abs=0.01)
+    assert found.gain.value == pytest.approx(found.jeffreys, abs=0.1)
+    assert found.rests_on_the_correction
 
 
 def test_the_logit_interval_holds_the_true_gain_95_percent_of_the_time(tmp_path):
