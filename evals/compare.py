@@ -1,7 +1,7 @@
 """Finished runs laid side by side: what each base gained, when it took off, and whether the forecast held.
 
-An arm is one base under one recipe and its settings, over its training seeds. Every number of an arm is computed the same way for one
-seed and for many: rates are averaged over seeds within each problem, and intervals are over problems.
+An arm is one base under one recipe and its settings, over its training seeds. Every number of an arm is computed the
+same way for one seed and for many: rates are averaged over seeds within each problem, and intervals are over problems.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from operator import eq, lt
 from statistics import median
@@ -16,11 +17,10 @@ from evals.compare import (
     by_settings,
     ended,
     predictors,
-    rank_correlation,
 )
 from evals.crossing import crossing
 from evals.estimate import Estimate
-from evals.race import FEWEST
+from evals.race import FEWEST, race, verdict
 
 
 def findings(comparison: Comparison) -> str:
@@ -33,7 +33,7 @@ def findings(comparison: Comparison) -> str:
         *_order(arms),
         *_separation(paid),
         *_gains(arms),
-        *_ranks(paid),
+        *_foretold(comparison, paid),
         *_crossings(arms),
         *_forecast_record(comparison.singles),
         *_baselines(comparison),
@@ -134,19 +134,11 @@ def _gains(arms: Sequence[Arm]) -> list[str]:
     return sentences
 
 
-def _ranks(arms: Sequence[Arm]) -> list[str]:
-    """How the predictors rank with the gain, where there are bases enough for ranks to say something."""
-    if len(arms) < FEWEST:
-        return []
-    gains = [arm.gain.value for arm in arms]
-    ranked = {p.name: rank_correlation([p.of(arm).value for arm in arms], gains) for p in predictors(arms)}
-    told = [f"{name} {rho:+.2f}" for name, rho in ranked.items() if rho is not None]
-    if not told:
-        return []
-    return [
-        f"Rank correlation with the gain over {len(arms)} {_noun(arms)}s: {_join(told)} "
-        "(a base near the ceiling has less to gain)."
-    ]
+def _foretold(comparison: Comparison, arms: Sequence[Arm]) -> list[str]:
+    """What ranked the bases as their gains did, recipe by recipe, where there are bases enough to say something."""
+    runners = race(replace(comparison, arms=tuple(arms)))
+    told = verdict([one for one in runners if one.outcome == "gain" and one.bases >= FEWEST])
+    return [f"What foretold the gain by rank: {' '.join(told)}"] if told else []
 
 
 def _crossings(arms: Sequence[Arm]) -> list[str]:

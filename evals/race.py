@@ -2,13 +2,16 @@
 
 The correlation is Spearman's over the bases of one recipe, each base a point with its seeds averaged. It says nothing of
 problems or seeds: its interval and p are of bases drawn from bases like them, and a study has few.
+
+A gain is the end less the start, so what the start's samples had by luck is missing from it: pass@k of those very samples
+would seem to foretell a loss where nothing changed. Such predictors run for where a base ends, and not for what it gains.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import permutations
 from typing import Any
 
@@ -28,6 +31,9 @@ OUTCOMES: dict[str, Callable[[Arm], float]] = {
     "gain": lambda arm: arm.gain.value,
     "logit gain": lambda arm: logit_gain(arm).gain.value,
 }
+OF_THE_START = ("gain", "logit gain")
+"""Outcomes from which the start audit's right samples are subtracted."""
+SHARED = "not comparable: shares samples with the gain; see end pass@1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,21 +65,37 @@ def race(comparison: Comparison) -> list[Runner]:
     """Recipe by recipe and outcome by outcome, the strongest predictor first. Recipes of fewer than 3 bases run no race.
 
     Controls race by themselves: what ranks the bases under a coin is not what ranks them under right answers.
-    Of arms of one base and recipe that differ in a setting, the first named runs.
+    Of arms of one base and recipe that differ in a setting, the first named runs, and `note` names the others.
     """
-    by_recipe: dict[str, dict[str, Arm]] = {}
+    by_recipe: dict[str, dict[str, list[Arm]]] = {}
     for arm in comparison.arms:
         about = arm.runs[0].manifest
         recipe = about.recipe + (" (control)" if about.control_of else "")
-        by_recipe.setdefault(recipe, {}).setdefault(about.base, arm)
+        by_recipe.setdefault(recipe, {}).setdefault(about.base, []).append(arm)
     found = []
     for recipe, by_base in by_recipe.items():
-        arms = [*by_base.values()]
-        if len(arms) >= 3:
-            values = predictors(arms)
-            for outcome, of in OUTCOMES.items():
-                found += heat(recipe, outcome, values, np.array([of(arm) for arm in arms]))
+        arms = [group[0] for group in by_base.values()]
+        if len(arms) < 3:
+            continue
+        others = [arm.label for group in by_base.values() for arm in group[1:]]
+        left_out = f"left out, as another setting of a base that runs: {'; '.join(others)}" if others else ""
+        for outcome, of in OUTCOMES.items():
+            runners = heat(recipe, outcome, _comparable(arms, outcome), np.array([of(arm) for arm in arms]))
+            found += [replace(one, note="; ".join(filter(None, (one.note, left_out)))) for one in runners]
     return found
+
+
+def _comparable(arms: Sequence[Arm], outcome: str) -> dict[str, list[float] | str]:
+    """The predictors, without those that share what decides this outcome, and none of an outcome that says nothing."""
+    values = predictors(arms)
+    if outcome == "logit gain":
+        resting = [arm.label for arm in arms if logit_gain(arm).rests_on_the_correction]
+        if resting:
+            return dict.fromkeys(values, f"rests on the correction: {', '.join(resting)}")
+    if outcome in OF_THE_START:
+        of_start = {name for name in values if name.removeprefix("pass@").isdigit()}
+        values |= {name: SHARED for name in of_start if not isinstance(values[name], str)}
+    return values
 
 
 def predictors(arms: Sequence[Arm]) -> dict[str, list[float] | str]:
@@ -224,15 +246,16 @@ def verdict(runners: Sequence[Runner]) -> list[str]:
         if mine[0].bases < FEWEST:
             told.append(f"{recipe}: {mine[0].bases} bases say nothing of predictors; {FEWEST} are needed.")
             continue
-        for outcome in OUTCOMES:
-            running = [one for one in mine if one.outcome == outcome and one.rho is not None]
-            told.append(f"{recipe}, {outcome}: {_winner(running)}")
+        for outcome in dict.fromkeys(one.outcome for one in mine):
+            told.append(f"{recipe}, {outcome}: {_winner([one for one in mine if one.outcome == outcome])}")
     return told
 
 
-def _winner(running: Sequence[Runner]) -> str:
+def _winner(runners: Sequence[Runner]) -> str:
+    running = [one for one in runners if one.rho is not None]
     if not running:
-        return "no race, as nothing that was measured varies."
+        why = {one.note for one in runners}
+        return f"no race, {why.pop()}." if len(why) == 1 else "no race, as nothing that can be compared varies."
     best = running[0]
     level = [one.predictor for one in running if abs(one.rho or 0) == abs(best.rho or 0)]
     more = "no more than chance gives" if (best.p_of_best or 0) > 0.05 else "more than chance gives"

@@ -180,7 +180,7 @@ def predictors(comparison: Comparison) -> list[Section]:
         "note": Column(title="note"),
     }
     told = " ".join(verdict(race(comparison)))
-    note = f"Spearman's rho over bases. {told} race.csv names what was constant, or not measured, too."
+    note = f"Spearman's rho over bases. {told} race.csv names what was constant, not measured or not comparable, too."
     return [Section(title="What foretold the outcome", note=note, columns=_filled(columns, rows), rows=rows)]
 
 

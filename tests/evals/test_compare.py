@@ -17,6 +17,7 @@ from evals.compare import ahead, by_settings, claim, compare, rank_correlation, 
 from evals.estimate import mean_over_problems
 from evals.figures import draw
 from evals.findings import findings
+from evals.race import FEWEST
 from evals.rollouts import RolloutStore
 from evals.runs import load_audit, load_baselines, load_run, load_runs, spent
 from evals.tables import TABLES, write_tables
@@ -340,7 +341,16 @@ def test_a_controls_fate_says_nothing_of_what_foretells_that_of_right_answers(tm
     text = findings(laid_out(tmp_path, (LATENT, WORKED, *fates)))
     assert "tiny-latent, coin (control) and tiny-worked, coin (control) never took off" in text
     assert "cannot be judged: both fates are needed" in text
-    assert "Rank correlation" not in text
+    assert "What foretold" not in text
+
+
+def test_the_paragraph_ranks_the_bases_of_one_recipe_only_and_says_if_chance_would(tmp_path):
+    fates = [Fate(base=f"base-{n}", start=0.05 * n, end=0.5, signal=0.1 + 0.05 * n) for n in range(FEWEST)]
+    text = findings(laid_out(tmp_path / "one", fates, problems=32))
+    assert "What foretold the gain by rank: tiny, gain: " in text
+    assert f"over {FEWEST} bases, no more than chance" in text or f"over {FEWEST} bases, more than chance" in text
+    pooled = [replace(fate, recipe=f"r{n % 2}") for n, fate in enumerate(fates)]
+    assert "What foretold" not in findings(laid_out(tmp_path / "two", pooled, problems=32))
 
 
 def test_the_paragraph_says_whose_base_overtakes_it_and_who_stays_ahead(tmp_path):

@@ -6,13 +6,15 @@ import json
 from dataclasses import replace
 from itertools import permutations
 from math import asin, pi
+from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.stats import spearmanr
-from synthetic import BLANK, Fate, write_run
+from synthetic import BLANK, Changes, Fate, write_counts, write_run
 
 from evals.compare import compare
+from evals.estimate import Estimate
 from evals.race import FEWEST, RACED_K, heat, race, race_rows, rho_interval, verdict
 from evals.runs import load_run, load_runs
 
@@ -121,3 +123,58 @@ def test_what_was_measured_on_other_problems_or_in_other_groups_does_not_race(tm
     path.write_text(json.dumps(json.loads(path.read_text()) | {"group_size": 8}))
     notes = {runner.predictor: runner.note for runner in race(compare(load_runs(folders[1:])[0]))}
     assert "group_size differs" in notes["informative share at G = 8/16"]
+
+
+def test_where_nothing_changed_no_predictor_foretells_a_gain_more_often_than_chance(tmp_path):
+    """Six bases of one pass rate: pass@1 of the start's own samples has p <= 0.05 in a quarter of such races."""
+    run = load_run(write_counts(tmp_path, [0] * 30, [0] * 30, samples=4))
+    rng = np.random.default_rng(8)
+
+    def drawn(audit):
+        counted = [replace(each, correct=int(rng.binomial(4, 0.3))) for each in audit.problems]
+        passed = Estimate(value=float(np.mean([each.correct / 4 for each in counted])), low=0, high=1, n=len(counted))
+        curve = replace(audit.pass_at_k, read={**audit.pass_at_k.read, 1: passed})
+        return replace(audit, problems=tuple(counted), pass_at_k=curve)
+
+    p = {"end pass@1": [], "gain": [], "logit gain": []}
+    naive = []
+    for _ in range(200):
+        audits = [[drawn(audit) for audit in (run.start, run.end, run.signal)] for _ in range(6)]
+        bases = [
+            replace(run, manifest=replace(run.manifest, base=f"b{n}"), folder=Path(f"b{n}"), start=s, end=e, signal=t)
+            for n, (s, e, t) in enumerate(audits)
+        ]
+        laid = compare(bases)
+        for runner in race(laid):
+            if runner.rho is not None:
+                p[runner.outcome].append(runner.p)
+        start = [arm.before[1].value for arm in laid.arms]
+        naive += [each.p for each in heat("r", "gain", {"start": start}, np.array([a.gain.value for a in laid.arms]))]
+    assert np.mean(np.array(naive) <= 0.05) > 0.2
+    for outcome, found in p.items():
+        assert len(found) >= 190, outcome
+        assert np.mean(np.array(found) <= 0.05) <= 0.1, outcome
+
+
+def test_a_gain_is_not_raced_by_its_own_samples_nor_a_logit_gain_that_rests_on_the_correction(tmp_path):
+    fates = [Fate(base=f"base-{n}", start=0.1 + 0.05 * n, end=0.4 + 0.07 * n, signal=0.1 + 0.05 * n) for n in range(6)]
+    runs = load_runs([write_run(tmp_path, fate, problems=64) for fate in fates])[0]
+    found = {(runner.outcome, runner.predictor): runner for runner in race(compare(runs))}
+    assert found["end pass@1", "pass@1"].rho is not None
+    for outcome in ("gain", "logit gain"):
+        assert found[outcome, "pass@8"].note == "not comparable: shares samples with the gain; see end pass@1"
+        assert found[outcome, "pass@8"].rho is None
+        assert found[outcome, "pass@1 on training problems"].rho is not None
+    nothing = load_run(write_run(tmp_path, Fate(base="nothing", start=0.0, end=0.5), problems=64))
+    runners = race(compare([*runs, nothing]))
+    assert {one.note for one in runners if one.outcome == "logit gain"} == {"rests on the correction: nothing"}
+    assert verdict(runners)[2] == "tiny, logit gain: no race, rests on the correction: nothing."
+
+
+def test_arms_of_another_setting_that_do_not_run_are_named(tmp_path):
+    runs = load_runs([write_run(tmp_path, fate) for fate in FATES[:3]])[0]
+    settings = {"recipe": {"grpo": {"beta": 0.1}}}
+    other = load_run(write_run(tmp_path / "b", FATES[0], changes=Changes(manifest={"settings": settings})))
+    for runner in race(compare([*runs, other])):
+        assert runner.bases == 3
+        assert runner.note.endswith("left out, as another setting of a base that runs: base-0, grpo.beta 0.1")
