@@ -26,8 +26,12 @@ from evals.runs import Baseline, Run, SavedAudit, Unfinished, spent
 TAKE_OFF = 0.20
 TAKE_OFF_STEPS = 3
 """A run takes off at the first step up to which the accuracy of training completions, over this many steps in a row,
-averaged `TAKE_OFF` or more. Every step is counted, so it is finer than held-out audits some steps apart. The line is
-a convention, not a property of RL."""
+averaged `TAKE_OFF` or more. Every step is counted, so it is finer than held-out audits some steps apart. Where a sampler
+chose the problems, their accuracy is not the data set's, and it is the first held-out audit of `TAKE_OFF` or more. The
+line is a convention, not a property of RL."""
+
+CHOOSING = ("edge", "posterior")
+"""Samplers that ask other problems than the data set has, or more of some."""
 
 FIRST_REPORTED_K = 8
 
@@ -194,9 +198,14 @@ def _score_forecast(run: Run) -> Forecast | None:
 
 
 def _take_off(run: Run) -> int | None:
-    """Steps that were not logged, or logged without an accuracy, break a row of steps."""
+    """Steps that were not logged, or logged without an accuracy, break a row of steps.
+
+    Under a sampler of `CHOOSING` training accuracy is of the problems asked, so held-out pass@1 is read instead.
+    """
     if rates([run.start], 1).mean() >= TAKE_OFF:
         return 0
+    if run.manifest.sampler in CHOOSING:
+        return min((row.step for row in run.heldout if row.step and row.pass_at_1.value >= TAKE_OFF), default=None)
     accuracy = {row["step"]: row["accuracy"] for row in run.metrics if "accuracy" in row}
     for last in sorted(accuracy):
         steps = range(last - TAKE_OFF_STEPS + 1, last + 1)

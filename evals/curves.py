@@ -9,7 +9,7 @@ from configs.schema import Price
 from evals.compare import Comparison, spread
 from evals.cost import HOUR, device_of
 from evals.estimate import Estimate
-from evals.runs import THROWN, Run, tokens_by_step
+from evals.runs import THROWN, Run, iterations, tokens_by_step
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +21,8 @@ class Point:
     sampled_tokens: int | None
     """Of completions drawn to train on; audits draw their own."""
     training_tokens: int | None
-    """Of prompts and completions, as TRL counts them (`num_tokens`)."""
+    """Of prompts and completions drawn by then, as TRL counts them (`num_tokens`), less what resampling threw away, as
+    often as the optimizer reads each (`num_iterations`): as `evals.runs.spent` counts them."""
     seconds: float | None
     """Wall time of the whole run, its audits included; 0 at step 0."""
     usd: Price | None
@@ -33,6 +34,7 @@ def curve(run: Run) -> list[Point]:
     drawn = tokens_by_step(run.folder)
     price, _ = price_of(run)
     gpus = len(run.manifest.hardware.get("gpus", ()))
+    times = iterations(run.manifest.settings)
     points = []
     for measured in sorted(run.heldout, key=lambda row: row.step):
         row = logged.get(measured.step, {})
@@ -46,7 +48,7 @@ def curve(run: Run) -> list[Point]:
                 sampled_tokens=sum(each for step, (_, each) in drawn.items() if step <= measured.step)
                 if drawn
                 else None,
-                training_tokens=None if tokens is None else round(tokens - thrown),
+                training_tokens=None if tokens is None else round(times * (tokens - thrown)),
                 seconds=seconds,
                 usd=Price(low=price.low * hours, high=price.high * hours) if price and hours is not None else None,
             )

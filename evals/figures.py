@@ -150,20 +150,24 @@ def _short(value: float) -> str:
 
 
 def transitions_by_arm(arms: Sequence[Arm]) -> Figure:
-    """Each problem by whether half of its samples were right before and after; below, what sampling alone would move."""
+    """Each problem by whether it was solved in half of the samples before and after; below, what sampling alone would move.
+
+    Both are counted in halves of the samples, so that they can be compared; where a problem has one sample, by that.
+    """
     figure = Figure(figsize=(WIDTH, 1.5 + 0.42 * len(arms)))
     axes = figure.subplots()
     for row, arm in enumerate(reversed(arms)):
         found = [move for move in moves(arm) if move.rule == "half"]
-        bars = [(row + 0.12, 0.42, [move.share for move in found])]
+        shares = {move.name: move.halves or move.share for move in found}
+        bars = [(row + 0.12, 0.42, [*shares.values()])]
         if all(move.no_change for move in found):
             bars.append((row - 0.22, 0.14, [move.no_change for move in found if move.no_change]))
-        for height, thick, shares in bars:
+        for height, thick, stacked in bars:
             left = 0.0
-            for name, share in zip(MOVES, shares, strict=True):
+            for name, share in zip(MOVES, stacked, strict=True):
                 axes.barh(height, 100 * share.value, thick, left=left, color=MOVE_COLOURS[name], linewidth=0)
                 left += 100 * share.value
-        gained, lost = (next(move.share for move in found if move.name == name) for name in ("gained", "lost"))
+        gained, lost = shares["gained"], shares["lost"]
         axes.annotate(
             f"+{100 * gained.value:.0f}% −{100 * lost.value:.0f}%",
             (1.01, row + 0.12),
@@ -175,7 +179,8 @@ def transitions_by_arm(arms: Sequence[Arm]) -> Figure:
     axes.set(xlim=(0, 100), ylim=(-0.5, len(arms) - 0.45), xlabel="Problems (%)")
     axes.grid(visible=False, axis="y")
     axes.set_title(
-        "Problems solved (half of the samples right) before and after training\nthin: between two halves of the base's own samples, nothing changed"
+        "Problems solved (half right, told by half of the samples) before and after training\n"
+        "thin: between two halves of the base's own samples, nothing changed"
     )
     told = {"stays": "solved both times", "gained": "gained", "lost": "lost", "never": "neither time"}
     handles = [Line2D([], [], color=MOVE_COLOURS[name], linewidth=6, label=told[name]) for name in MOVES]

@@ -9,6 +9,7 @@ from operator import eq, lt
 from statistics import median
 
 from evals.compare import (
+    CHOOSING,
     TAKE_OFF,
     TAKE_OFF_STEPS,
     Arm,
@@ -57,6 +58,8 @@ def _scope(comparison: Comparison) -> str:
 def _fates(arms: Sequence[Arm]) -> list[str]:
     """Sentences on who was above the line at the start, who crossed it and when, and who never did."""
     line = f"{TAKE_OFF:.0%} training accuracy over {TAKE_OFF_STEPS} steps"
+    if any(run.manifest.sampler in CHOOSING for arm in arms for run in arm.runs):
+        line += ", or held-out pass@1 where a sampler chose the problems"
     above = [arm for arm in arms if _started_above(arm)]
     rest = [arm for arm in arms if not _started_above(arm)]
     rose, mixed, never = _by_fate(rest)

@@ -6,7 +6,7 @@ Reads files only; nothing here knows how they were made. Keys a reader does not 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -281,9 +281,13 @@ def spent(folder: Path) -> Budget | None:
     if not drawn:
         return None
     prompt, completion = (sum(tokens) for tokens in zip(*drawn.values(), strict=True))
-    settings = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["settings"]
-    times = int(settings["recipe"]["grpo"].get("num_iterations", 1))
+    times = iterations(json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["settings"])
     return Budget(sampled_tokens=completion, training_tokens=times * (prompt + completion - thrown_tokens(folder)))
+
+
+def iterations(settings: Mapping[str, Any]) -> int:
+    """How often the optimizer reads each rollout, by a GRPO run's settings."""
+    return int(settings.get("recipe", {}).get("grpo", {}).get("num_iterations") or 1)
 
 
 def thrown_tokens(folder: Path) -> int:

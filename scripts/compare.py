@@ -136,7 +136,7 @@ def _scores(comparison: Comparison, *, by_run: bool) -> RichTable:
 
 
 def _changes(comparison: Comparison) -> RichTable:
-    """A row per arm: which problems moved, how many sampling alone would move, log odds gained, and the crossing."""
+    """A row per arm: which problems moved in halves of the samples, how many sampling alone would move, log odds gained, and the crossing."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
@@ -145,18 +145,18 @@ def _changes(comparison: Comparison) -> RichTable:
     from evals.transitions import moves
 
     table = Table(box=SIMPLE_HEAD)
-    table.add_column("solved: half of the samples right", overflow="fold")
+    table.add_column("solved: half right,\ntold by half of the samples", overflow="fold")
     for title in ("gained, %", "lost, %", "by sampling\nalone, %", "gain,\nlog odds", "base catches\nup at k"):
         table.add_column(title, justify="right", no_wrap=True)
     for arm in comparison.arms[:ROWS]:
         found = {move.name: move for move in moves(arm) if move.rule == "half"}
         gained, lost = (found[name] for name in ("gained", "lost"))
+        moved = [f"{100 * one.halves.value:.1f}" if one.halves else "-" for one in (gained, lost)]
         by_chance = [f"{100 * one.no_change.value:.1f}" for one in (gained, lost) if one.no_change]
         odds = logit_gain(arm)
         table.add_row(
             arm.label,
-            f"{100 * gained.share.value:.1f}",
-            f"{100 * lost.share.value:.1f}",
+            *moved,
             "+".join(by_chance) or "-",
             f"{odds.gain.value:+.1f}{'?' if odds.rests_on_the_correction else ''}",
             crossing(arm).short,

@@ -229,6 +229,20 @@ def test_take_off_is_the_first_step_up_to_which_three_steps_average_the_line(tmp
     assert compare([load_run(folder)]).arms[0].take_offs == (take_off,)
 
 
+@pytest.mark.parametrize(("sampler", "take_off"), [("uniform", 3), ("resample", 3), ("edge", 16), ("posterior", 16)])
+def test_a_sampler_that_asks_what_the_base_can_do_does_not_make_it_take_off(tmp_path, sampler, take_off):
+    """Of the problems asked a third are solved from the first step on; of held-out ones a fifth at step 16."""
+    folder = write_run(tmp_path, SILENT, changes=Changes(manifest={"sampler": sampler}))
+    rows = [{"step": step, "frac_reward_zero_std": 0.5, "accuracy": 0.33} for step in range(1, 20)]
+    (folder / "metrics.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    rates = {0: 0.25, 8: 0.19, 16: 0.2, 24: 0.5}  # step 0 by luck: the audit says 0
+    held = [{"step": step, "pass_at_1": {"value": value, "low": 0, "high": 1, "n": 9}} for step, value in rates.items()]
+    (folder / "heldout.jsonl").write_text("\n".join(map(json.dumps, held)))
+    laid = compare([load_run(folder)])
+    assert laid.arms[0].take_offs == (take_off,)
+    assert ("held-out pass@1 where a sampler chose" in findings(laid)) == (take_off == 16)
+
+
 def test_every_step_can_be_one_of_take_off(study):
     """Held-out audits lie 8 steps apart here; seeds of one arm lie 3 apart."""
     for arm in study.arms:
@@ -287,6 +301,16 @@ def test_many_runs_are_printed_arm_by_arm_and_no_more_rows_than_a_screen_takes(t
     assert len(printed.splitlines()) < 50
     (row,) = csv.DictReader((tmp_path / "left_out.csv").open())
     assert row == {"run": "tiny-blank-tiny-s0", "status": "interrupted"}
+
+
+def test_what_moved_is_printed_in_halves_as_what_sampling_alone_moves_is(tmp_path, capsys):
+    """Nothing changed, and 5 of 8 samples are right: 2 of 4 or more in 65 of 70 halves, all 4 where the other half has 1."""
+    laid = compare([load_run(write_counts(tmp_path, [5] * 20, [5] * 20, samples=8))])
+    runpy.run_path(str(SCRIPT))["show"](laid, [tmp_path / "table.csv"], "That is all.")
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("  made ") and "7." in line)
+    gained, lost, alone = line.split()[1:4]
+    assert (gained, lost) == ("6.6", "6.6")  # 65 x 5 / 70^2
+    assert alone == "7.1+7.1"  # 5 / 70
 
 
 def test_one_seed_per_base_needs_no_summary(tmp_path):

@@ -54,6 +54,16 @@ def test_a_step_has_used_what_all_steps_up_to_it_drew_read_and_cost(tmp_path):
     assert spent(folder).training_tokens == last.training_tokens
 
 
+def test_rollouts_that_are_read_twice_are_trained_on_twice_in_the_curve_and_in_the_table(tmp_path):
+    folder = run_of(tmp_path)
+    path = folder / "manifest.json"
+    settings = {"recipe": {"grpo": {"num_iterations": 2}}}
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"settings": settings}))
+    last = curve(load_run(folder))[-1]
+    assert last.training_tokens == spent(folder).training_tokens == 2 * 80 * 75
+    assert last.sampled_tokens == 80 * 60
+
+
 @pytest.mark.parametrize(
     ("gpus", "why"), [((), "no price is known for a CPU"), (("Abacus 3",), "no price is known for Abacus 3; describe")]
 )
