@@ -266,7 +266,7 @@ def _mark_crossing(axes: Axes, arm: Arm) -> None:
     found = crossing(arm)
     if found.at is not None and found.at > 1:
         axes.axvline(found.at, color=GREY, linewidth=0.9, linestyle=":")
-        sure = "" if found.behind_from else ", inside noise"
+        sure = ", inside noise" if found.short.endswith("?") else ""
         axes.annotate(
             f"k = {found.at}{sure}",
             (found.at, 0.03),

@@ -141,7 +141,7 @@ def _foretold(comparison: Comparison, arms: Sequence[Arm]) -> list[str]:
     """What ranked the bases as their gains did, recipe by recipe, where there are bases enough to say something."""
     runners = race(replace(comparison, arms=tuple(arms)))
     told = verdict([one for one in runners if one.outcome == "gain" and one.bases >= FEWEST])
-    return [f"What foretold the gain by rank: {' '.join(told)}"] if told else []
+    return [f"The strongest rank correlation with what was measured before: {' '.join(told)}"] if told else []
 
 
 def _crossings(arms: Sequence[Arm]) -> list[str]:

@@ -15,9 +15,10 @@ from synthetic import BLANK, LATENT, SILENT, TINY, WORKED, Changes, Fate, write_
 from configs.errors import UsageError
 from evals.compare import ahead, by_settings, claim, compare, rank_correlation, summary, table
 from evals.estimate import mean_over_problems
-from evals.figures import draw
+from evals.figures import draw, transitions_by_arm
 from evals.findings import findings
 from evals.race import FEWEST
+from evals.report_parts import headroom
 from evals.rollouts import RolloutStore
 from evals.runs import load_audit, load_baselines, load_run, load_runs, spent
 from evals.tables import TABLES, write_tables
@@ -313,6 +314,23 @@ def test_what_moved_is_printed_in_halves_as_what_sampling_alone_moves_is(tmp_pat
     assert alone == "7.1+7.1"  # 5 / 70
 
 
+def test_moves_are_drawn_in_the_halves_of_the_bar_below_them(tmp_path):
+    """As printed above: 65 x 65, 65 x 5, 5 x 65 and 5 x 5 of 4,900 problems over 60, 5, 5 and 0 of 70."""
+    laid = compare([load_run(write_counts(tmp_path, [5] * 20, [5] * 20, samples=8))])
+    widths = [bar.get_width() for bar in transitions_by_arm(laid.arms).axes[0].patches]
+    hand = [65 * 65 / 49, 65 * 5 / 49, 5 * 65 / 49, 5 * 5 / 49, 60 / 0.7, 5 / 0.7, 5 / 0.7, 0]
+    assert widths == pytest.approx(hand)
+
+
+def test_the_page_says_which_log_odds_had_half_an_answer_added(tmp_path):
+    """None right of 160 before, 80 of 160 after."""
+    (section, *_) = headroom(compare([load_run(write_counts(tmp_path, [0] * 20, [4] * 20, samples=8))]))
+    titles = {column.title: section.rows[0][key] for key, column in section.columns.items()}
+    assert titles["gain, log odds, half an answer added"] == pytest.approx(np.log(160.5 / 0.5), abs=1e-6)
+    drawn = np.random.default_rng(0).beta(0.5, 160.5, 400_000)
+    assert titles["by Jeffreys' mean"] == pytest.approx(-np.log(drawn / (1 - drawn)).mean(), abs=0.02)
+
+
 def test_one_seed_per_base_needs_no_summary(tmp_path):
     study = laid_out(tmp_path, TINY)
     names = [path.stem for path in write_tables(study, tmp_path)]
@@ -365,16 +383,16 @@ def test_a_controls_fate_says_nothing_of_what_foretells_that_of_right_answers(tm
     text = findings(laid_out(tmp_path, (LATENT, WORKED, *fates)))
     assert "tiny-latent, coin (control) and tiny-worked, coin (control) never took off" in text
     assert "cannot be judged: both fates are needed" in text
-    assert "What foretold" not in text
+    assert "rank correlation" not in text
 
 
 def test_the_paragraph_ranks_the_bases_of_one_recipe_only_and_says_if_chance_would(tmp_path):
     fates = [Fate(base=f"base-{n}", start=0.05 * n, end=0.5, signal=0.1 + 0.05 * n) for n in range(FEWEST)]
     text = findings(laid_out(tmp_path / "one", fates, problems=32))
-    assert "What foretold the gain by rank: tiny, gain: " in text
+    assert "The strongest rank correlation with what was measured before: tiny, gain: " in text
     assert f"over {FEWEST} bases, no more than chance" in text or f"over {FEWEST} bases, more than chance" in text
     pooled = [replace(fate, recipe=f"r{n % 2}") for n, fate in enumerate(fates)]
-    assert "What foretold" not in findings(laid_out(tmp_path / "two", pooled, problems=32))
+    assert "rank correlation" not in findings(laid_out(tmp_path / "two", pooled, problems=32))
 
 
 def test_the_paragraph_says_whose_base_overtakes_it_and_who_stays_ahead(tmp_path):
