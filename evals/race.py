@@ -4,8 +4,9 @@ The correlation is Spearman's over the bases of one recipe, each base a point wi
 problems or seeds: its interval and p are of bases drawn from bases like them, and a study has few.
 
 A gain is the end less the start, so what the start's samples had by luck is missing from it: pass@k of those very samples
-would seem to foretell a loss where nothing changed. Such predictors run for where a base ends, and not for what it gains. Answer rates and behaviours of
-those samples do run for gains: they share a part of that luck, as a right sample is an answered one.
+would seem to foretell a loss where nothing changed. Such predictors run for where a base ends, and not for what it gains.
+Answer rates and behaviours of those samples do run for gains: they share a part of that luck, as a right sample is an
+answered one.
 """
 
 from __future__ import annotations
