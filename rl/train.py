@@ -182,7 +182,8 @@ class _Run:
     def _load(self, trainer: Trainer, checkpoint: str) -> None:
         """The weights of a checkpoint that is the last: train() would take one step beyond it. FSDP loads into spread ones."""
         if trainer.is_fsdp_enabled:
-            trainer.model_wrapped = trainer.accelerator.prepare(trainer.model)
+            trainer.create_optimizer()  # which accelerate wants beside the model
+            trainer.model_wrapped, trainer.optimizer = trainer.accelerator.prepare(trainer.model, trainer.optimizer)
             trainer._load_from_checkpoint(checkpoint, trainer.model_wrapped)
         else:
             trainer._load_from_checkpoint(checkpoint)
