@@ -101,9 +101,10 @@ def apply_overrides(config: C, settings: list[str]) -> C:
         except yaml.YAMLError as error:
             raise UsageError(f"--set {path}: {text!r} can't be read as a YAML value") from error
         if not parents and isinstance(node[leaf], dict) and (value is not None or leaf == block):
-            first = next(iter(node[leaf]))
+            first = next(iter(node[leaf]), "FIELD")
+            none = ", or leave it out: lora=null" if leaf == "lora" else ""
             raise UsageError(
-                f"--set {path}: {leaf} is a block; set its fields one by one, such as {leaf}.{first}=..., or none: {leaf}=null"
+                f"--set {path}: {leaf} is a block; set its fields one by one, such as {leaf}.{first}=...{none}"
             )
         node[leaf] = value
     check_fields(block, tree[block])

@@ -100,7 +100,7 @@ def draw_share(
 ) -> None:
     """Draw, grade and keep what `store` lacks of every `of`-th problem, from the one at `place` on: one process's share.
 
-    Raises NothingToDrawError as `run_audit` does.
+    Of the whole raises NothingToDrawError as `run_audit` does; a share in which nothing can be asked is kept as such.
     """
     by_id = {problem.id: problem for problem in spec.suite.problems}
     mine = list(by_id)[place::of]
@@ -117,15 +117,21 @@ def draw_share(
     with tqdm(
         total=total, initial=int(kept.sum()), desc=label, unit="sample", disable=not progress, mininterval=1
     ) as bar:
+        undrawn: list[Rollout] = []  # held back until something is drawn
+        waits = of == 1 and not kept.any()
         while requests := list(islice(missing, AT_ONCE)):
             for rollouts in engine.stream(requests, spec.sampling):
-                if len(rollouts) == total and all(one.finish in NOT_DRAWN for one in rollouts):
-                    raise NothingToDrawError(_why_nothing(rollouts, spec))
+                if waits and all(one.finish in NOT_DRAWN for one in rollouts):
+                    undrawn += rollouts
+                    continue
+                rollouts, undrawn, waits = [*undrawn, *rollouts], [], False
                 graded = [graded_row(one, by_id[one.problem_id], spec.template, spec.reading) for one in rollouts]
                 store.append(graded, writer=place)
                 tokens += sum(one.completion_tokens for one in rollouts)
                 bar.set_postfix_str(f"{tokens / (time.perf_counter() - began):.0f} tokens/s")
                 bar.update(len(rollouts))
+    if undrawn:
+        raise NothingToDrawError(_why_nothing(undrawn, spec))
 
 
 def kept_samples(store: RolloutStore, ids: Sequence[str], samples: int) -> np.ndarray:

@@ -67,9 +67,10 @@ class TransformersEngine:
             flags[: len(texts)] = torch.tensor([not endings.isdisjoint(text) for text in texts])
         return flags
 
-    def check_fits(self, prompts: Sequence[str], max_tokens: int) -> None:
-        """Raises UsageError when the longest prompt and `max_tokens` new tokens exceed the context."""
-        context = getattr(self.model.config, "max_position_embeddings", None)
+    def check_fits(self, prompts: Sequence[str], max_tokens: int, *, room: int | None = None) -> None:
+        """Raises UsageError when the longest prompt and `max_tokens` new tokens exceed the context, or `room` where it is less."""
+        known = [one for one in (getattr(self.model.config, "max_position_embeddings", None), room) if one]
+        context = min(known, default=None)
         longest = max(len(ids) for ids in self.tokenizer(list(prompts))["input_ids"])
         if context and longest + max_tokens > context:
             raise UsageError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -107,6 +108,10 @@ def only_one(folder: Path, busy: str) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise UsageError(busy) from error
+        except OSError as error:
+            if error.errno not in {errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK}:
+                raise
+            print(f"note: {folder} is on a file system without locks: see to it that one run has it", file=sys.stderr)
         yield
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,8 @@ class RolloutStore:
                 pq.read_metadata(path)
                 whole.append(path)
             except (pa.ArrowInvalid, OSError):
-                path.rename(path.with_suffix(".broken"))
+                with suppress(FileNotFoundError):  # another process of the run was first
+                    path.rename(path.with_suffix(".broken"))
         return whole
 
     def write(self, name: str, rows: Sequence[Mapping[str, Any]]) -> Path:

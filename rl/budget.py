@@ -42,6 +42,6 @@ class Limit(TrainerCallback):
 
 
 def tokens_seen(checkpoint: Path) -> int:
-    """Tokens that had been trained on when a checkpoint was written."""
+    """Tokens that had been drawn to train on when a checkpoint was written, prompts included."""
     state = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
     return int(state["num_input_tokens_seen"])

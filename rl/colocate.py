@@ -73,12 +73,15 @@ class Inside:
 
     def __init__(self, trainer: GRPOTrainer, text: BaseText) -> None:
         """`text` is of the base; its context becomes the length that this vLLM was built for."""
-        self.vllm = trainer.vllm_generation
+        self.trainer, self.vllm = trainer, trainer.vllm_generation
         self.text = replace(text, context=self.vllm.llm.llm_engine.model_config.max_model_len)
 
     def renew(self) -> None:
-        """Give vLLM the trainer's weights. All processes must call this together."""
-        self.vllm.sync_weights()
+        """Give vLLM the trainer's weights where it has not those of this step. All processes must call this together."""
+        step = self.trainer.state.global_step
+        if step != self.trainer._last_loaded_step:
+            self.vllm.sync_weights()
+            self.trainer._last_loaded_step = step
 
     def draw(self, shares: Sequence[list[Job]], params: dict[str, Any]) -> Iterator[list[Drawn]]:
         """See `Drawing`. TRL has vLLM tell log-probabilities as they are drawn by: at another temperature than 1 or

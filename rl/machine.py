@@ -23,7 +23,7 @@ from rl.plan import Plan, spread
 PINNED = ("torch", "transformers", "trl", "accelerate", "peft", "vllm")
 CHECKPOINTS = 3
 """Kept at once: two, and the one being written."""
-ADAM = 8
+WEIGHT, ADAM = 4, 8
 """Bytes a weight of its two moments in float32."""
 
 Verdict = Literal["ok", "note", "stop"]
@@ -81,7 +81,7 @@ def disk(plan: Plan, files: Files) -> Check:
     if parameters is None:
         return Check(what="disk", found="")
     model = parameters * (2 if plan.recipe.grpo.get("bf16") else 4)
-    needed = model if plan.recipe.lora else CHECKPOINTS * (model + ADAM * parameters) + model
+    needed = model if plan.recipe.lora else CHECKPOINTS * (WEIGHT + ADAM) * parameters + model
     place = next(one for one in (plan.out.absolute(), *plan.out.absolute().parents) if one.is_dir())
     free = shutil.disk_usage(place).free
     kept = sum(path.stat().st_size for path in (plan.out / "checkpoints").rglob("*") if path.is_file())

@@ -66,6 +66,11 @@ class Plan:
         return "auto" if self.recipe.lora else "float32"
 
     @property
+    def vllm_room(self) -> int | None:
+        """Tokens of prompt and completion that the vLLM of training is built for, where the recipe says so."""
+        return self.recipe.grpo.get("vllm_max_model_length") if self.recipe.engine == "vllm" else None
+
+    @property
     def audits_inside(self) -> bool:
         """Whether audits are drawn by the vLLM that training draws with, in all processes: one that is in each of them, whole."""
         grpo = self.recipe.grpo
@@ -116,6 +121,13 @@ class Plan:
                 f"processes); choose --set grpo.num_generations or grpo.per_device_train_batch_size to match"
             )
         updates = self.updates_per_rollout
+        if updates < 1:
+            raise UsageError(
+                f"grpo.steps_per_generation={self.steps_per_generation} draws several rollouts for one update, which would be kept and "
+                "seeded as one; make it grpo.gradient_accumulation_steps or a multiple of it"
+            )
+        if grpo.get("logging_steps", 1) != 1:
+            raise UsageError("grpo.logging_steps must be 1: every step is a row of metrics.jsonl")
         if updates > 1 and int(grpo.get("save_steps", 500)) % updates:  # TRL keeps no rollout in a checkpoint
             raise UsageError(
                 f"grpo.save_steps={grpo.get('save_steps', 500)} saves inside a rollout of {updates:g} updates, and a resumed run "
@@ -196,15 +208,14 @@ class Plan:
         """Weights, gradients and Adam moments; activations and KV cache come on top."""
         if not self.parameters:
             return "unknown: nothing is known of the size of this model"
-        width = 2 if self.recipe.grpo.get("bf16") else 4
+        bf16 = bool(self.recipe.grpo.get("bf16"))
         if self.recipe.lora:
-            return (
-                f"weights {self.parameters * width / 2**30:,.2f} GiB; optimizer of the adapter only; activations on top"
-            )
-        state = self.parameters * (GRADIENT_BYTES + ADAM_BYTES + (4 if width == 2 else 0))
+            weights = self.parameters * (2 if bf16 else 4)
+            return f"weights {weights / 2**30:,.2f} GiB; optimizer of the adapter only; activations on top"
         parts = [
-            ("weights", self.parameters * width),
-            ("gradients, Adam and float32 copy" if width == 2 else "gradients and Adam", state),
+            ("weights", self.parameters * 4),
+            *([("bfloat16 copy for products", self.parameters * 2)] if bf16 else []),
+            ("gradients and Adam", self.parameters * (GRADIENT_BYTES + ADAM_BYTES)),
         ]
         total = sum(size for _, size in parts)
         listed = ", ".join(f"{name} {size / 2**30:,.2f} GiB" for name, size in parts)

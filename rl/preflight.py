@@ -99,7 +99,8 @@ def _golds(suite: ProblemSet) -> Check:
 
 def _lengths(plan: Plan, files: Files, suites: Sequence[ProblemSet]) -> Check:
     tokenizer = files.tokenizer()
-    context = files.json("config.json").get("max_position_embeddings") or plan.context_length
+    contexts = (files.json("config.json").get("max_position_embeddings") or plan.context_length, plan.vllm_room)
+    context = min((one for one in contexts if one), default=None)
     prompts = [plan.template.ask(one.question) for suite in suites for one in suite.problems]
     if tokenizer is None or not prompts:
         return Check(what="lengths", found="")

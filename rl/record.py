@@ -152,7 +152,9 @@ def cut_jsonl(path: Path, step: int) -> None:
     """Drop the rows of steps beyond `step`, and a last line that was cut short."""
     if path.is_file():
         kept = [json.dumps(row) + "\n" for row in read_jsonl(path) if row["step"] <= step]
-        path.write_text("".join(kept), encoding="utf-8")
+        whole = path.with_name(f".{path.name}")
+        whole.write_text("".join(kept), encoding="utf-8")
+        whole.replace(path)
 
 
 def last_checkpoint(folder: Path) -> Path | None:
@@ -166,7 +168,10 @@ def last_checkpoint(folder: Path) -> Path | None:
 
 
 def _broken(checkpoint: Path) -> str | None:
-    """The first file that was cut short: trainer state, which is written last, or weights and optimizer, by their framing."""
+    """The first file that was cut short: trainer state, which is written last, or weights and optimizer, by their framing.
+
+    Of spread weights in folders of their own nothing is looked at.
+    """
     try:
         json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
     except (OSError, json.JSONDecodeError):
@@ -177,4 +182,5 @@ def _broken(checkpoint: Path) -> str | None:
                 pass
         except SafetensorError:
             return path.name
-    return next((path.name for path in sorted(checkpoint.glob("*.pt*")) if not zipfile.is_zipfile(path)), None)
+    packed = (path for pattern in ("*.pt", "*.pth", "*.bin") for path in sorted(checkpoint.glob(pattern)))
+    return next((path.name for path in packed if not zipfile.is_zipfile(path)), None)

@@ -6,7 +6,8 @@ is thrown away: the cheapest form in tokens. What is thrown away is kept, counte
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,11 @@ def in_order(ids: list[str], *, seed: int, start: int, count: int) -> list[str]:
     epochs = {place // len(ids) for place in wanted}
     order = {epoch: np.random.default_rng([seed, epoch]).permutation(len(ids)) for epoch in epochs}
     return [ids[order[place // len(ids)][place % len(ids)]] for place in wanted]
+
+
+def teaches(rewards: Sequence[float | None]) -> bool:
+    """Whether a group's rewards differ; those left out, None or NaN, aside."""
+    return len({reward for reward in rewards if reward is not None and not math.isnan(reward)}) > 1
 
 
 class Resampler:
@@ -43,7 +49,7 @@ class Resampler:
         while len(teaching) < groups and asked < MOST * groups:
             missing = min(groups - len(teaching), MOST * groups - asked)
             for group in self._round(step, asked, missing):
-                (teaching if len({one["row"]["reward"] for one in group}) > 1 else silent).append(group)
+                (teaching if teaches([one["row"]["reward"] for one in group]) else silent).append(group)
             asked += missing
         self.drawn += asked
         filled = groups - len(teaching)

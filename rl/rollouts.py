@@ -97,6 +97,7 @@ class Rollouts:
         self, drawn: Sequence[Mapping[str, Any]], problem_id: Sequence[str], *, step: int
     ) -> list[dict[str, Any]]:
         """Rows for the store: the same `grade` as the audit, then the recipe's reward of the verdict."""
+        began = time.perf_counter()
         texts = self.engine.tokenizer.batch_decode([one["completion_ids"] for one in drawn], skip_special_tokens=True)
         rows = []
         for one, id, text in zip(drawn, problem_id, texts, strict=True):
@@ -114,6 +115,7 @@ class Rollouts:
             rng = sample_rng(seed=self.plan.seed, step=step, problem_id=id, sample=rollout.sample)
             reward = self._paid(REWARDS[self.plan.recipe.reward](verdict, rng), id)
             rows.append({**as_row(rollout, verdict, lenient), "reward": reward, "step": step + 1})
+        self.clock.add("grading", began)
         return rows
 
     def reward(
@@ -127,7 +129,6 @@ class Rollouts:
         **columns: Any,
     ) -> list[float | None]:
         """TRL's reward function. The step's rollouts are kept, those that are not trained on too, and metrics are of all."""
-        began = time.perf_counter()
         step = int(trainer_state.global_step)
         asked = {prompt: self.engine.tokenizer(prompt)["input_ids"] for prompt in set(prompts)}
         drawn = [
@@ -141,6 +142,7 @@ class Rollouts:
             for place, ids in enumerate(completion_ids)
         ]
         rows = self.graded(drawn, problem_id, step=step)
+        began = time.perf_counter()
         kept = [*rows, *self.thrown]
         self.store.write(f"{step + 1:06d}-{self.rank}", kept)
         for row in kept:  # one value a completion, so that TRL's mean over processes is the mean over completions

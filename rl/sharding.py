@@ -1,7 +1,7 @@
 """Weights that are spread over processes (FSDP2, ZeRO-3), and a whole copy of them to draw and to audit with.
 
-Drawing runs the model another number of times in each process, and an audit in the first one alone, while a forward pass of
-spread weights needs all processes together. So the trainer gets a copy of the model to spread, and the first one stays whole:
+Drawing runs the model another number of times in each process, while a forward pass of spread weights needs all processes
+together. So the trainer gets a copy of the model to spread, and the first one stays whole:
 before it is used all processes bring it up to date, parameter by parameter.
 """
 

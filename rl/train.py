@@ -41,7 +41,7 @@ from rl.trainer import Trainer
 from rl.utilization import Utilization
 
 LONGEST_WAIT = timedelta(hours=12)
-"""How long other processes wait while the first one audits."""
+"""How long processes wait for one another: for the slowest share of an audit, say."""
 FULL = 2**20
 """Bytes: with less than this free, what failed to write failed for want of space."""
 
@@ -49,7 +49,7 @@ FULL = 2**20
 def train(plan: Plan, suite: ProblemSet, train_suite: ProblemSet, *, resume: bool) -> None:
     """Audit, train, audit, in `plan.out`, and write the model's card. With `resume`, goes on from the last whole checkpoint.
 
-    Of several processes the first one writes the manifest and the audits; the others wait for it and then train along.
+    Of several processes the first one writes the manifest and sums up the audits, of which each draws a share.
     Raises UsageError when no problem of the training suite has a usable gold, a prompt exceeds the context, or the disk is full.
     """
     facts = {
@@ -83,19 +83,27 @@ def train(plan: Plan, suite: ProblemSet, train_suite: ProblemSet, *, resume: boo
 
 def _full(error: Exception, folder: Path) -> bool:
     """Whether it was the disk. torch and safetensors do not pass the number of the error on."""
-    return getattr(error, "errno", None) in {errno.ENOSPC, errno.EDQUOT} or shutil.disk_usage(folder).free < FULL
+    return getattr(error, "errno", None) in {errno.ENOSPC, errno.EDQUOT} or _free(folder) < FULL
+
+
+def _free(folder: Path) -> int:
+    return shutil.disk_usage(next(one for one in (folder.absolute(), *folder.absolute().parents) if one.is_dir())).free
 
 
 def _train(plan: Plan, suite: ProblemSet, train_suite: ProblemSet, facts: dict[str, Any], *, resume: bool) -> None:
     """Open the run and go."""
     first = rank() == 0
-    logged = max((row.get("seconds", 0.0) for row in read_jsonl(plan.out / "metrics.jsonl")), default=0.0)
+    logged = read_jsonl(plan.out / "metrics.jsonl")
     with (
         open_run(plan.out, "grpo", plan.settings(), facts)
         if first
         else nullcontext({"split": {}, "seconds": 0.0}) as manifest
     ):
-        manifest["seconds"] = max(manifest["seconds"], logged)  # a killed run did not close its books
+        for row in logged:  # a killed run did not close its books
+            manifest["seconds"] = max(manifest["seconds"], row.get("seconds", 0.0))
+        for kind in ("update", *KINDS):
+            spent = sum(row.get(f"{kind}_seconds", 0.0) for row in logged)
+            manifest["split"][kind] = max(manifest["split"].get(kind, 0.0), spent)
         if first:
             write_json(plan.out / "manifest.json", manifest)
         clock = Clock(manifest["split"], manifest["seconds"])
@@ -133,22 +141,32 @@ class _Run:
         usable = [problem for problem in self.train_suite.problems if problem.id not in self.train_suite.bad_gold]
         if not usable:
             raise UsageError(f"no problem of {self.train_suite.name} has a gold that its own verifier accepts")
-        self.engine.check_fits([plan.template.ask(one.question) for one in usable], training_sampling(plan).max_tokens)
+        rows = _rows(plan, usable)
+        self.engine.check_fits([row["prompt"] for row in rows], training_sampling(plan).max_tokens, room=plan.vllm_room)
         checkpoint = last_checkpoint(plan.out / "checkpoints") if resume else None
         step = int(checkpoint.name.split("-")[1]) if checkpoint else 0
+        tokens = tokens_seen(checkpoint) if checkpoint else 0
+        over = bool(checkpoint) and (step >= int(plan.recipe.grpo["max_steps"]) or self.limit.reached(tokens))
         if rank() == 0:
-            self._drop_after(step)
-        trainer = self._trainer(usable)
+            self._drop_after(step, over=over)
+        if plan.processes > 1:  # what is dropped is read by all
+            PartialState().wait_for_everyone()
+        trainer = self._trainer(usable, rows)
         self.measures = self._measures(trainer)
         self.measures.before(step)
         if plan.recipe.sampler == "edge":
-            trainer.train_dataset = Dataset.from_list(_rows(plan, self._at_the_edge(usable)))
+            rows = _rows(plan, self._at_the_edge(usable))
+            trainer.train_dataset = Dataset.from_list(rows)
+        if len(rows) < plan.prompts_per_rollout:  # TRL would draw nothing and end well
+            raise UsageError(
+                f"{len(rows)} problems of {self.train_suite.name} are fewer than the {plan.prompts_per_rollout} that one rollout "
+                "asks; choose a larger --suite, or lower grpo.per_device_train_batch_size with --set"
+            )
         trainer.posterior, trainer.steered = self._posterior(usable), plan.recipe.sampler == "posterior"
         began = time.perf_counter()
         before = {kind: self.clock.split.get(kind, 0.0) for kind in KINDS}
-        tokens = tokens_seen(checkpoint) if checkpoint else 0
-        if checkpoint and (step >= int(plan.recipe.grpo["max_steps"]) or self.limit.reached(tokens)):
-            trainer._load_from_checkpoint(str(checkpoint))  # train() would take one step beyond the last
+        if over:
+            self._load(trainer, str(checkpoint))
         else:
             trainer.pace.begin()
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
@@ -161,9 +179,21 @@ class _Run:
             self._save(trainer)
         return {"stopped_by": self.limit.reason or "steps", "trained_steps": step, "trained_tokens": tokens}
 
-    def _drop_after(self, step: int) -> None:
-        """Drop what a killed run wrote after its last checkpoint."""
+    def _load(self, trainer: Trainer, checkpoint: str) -> None:
+        """The weights of a checkpoint that is the last: train() would take one step beyond it. FSDP loads into spread ones."""
+        if trainer.is_fsdp_enabled:
+            trainer.create_optimizer()  # which accelerate wants beside the model
+            trainer.model_wrapped, trainer.optimizer = trainer.accelerator.prepare(trainer.model, trainer.optimizer)
+            trainer._load_from_checkpoint(checkpoint, trainer.model_wrapped)
+        else:
+            trainer._load_from_checkpoint(checkpoint)
+
+    def _drop_after(self, step: int, *, over: bool) -> None:
+        """Drop what a killed run wrote after its last checkpoint, and an audit of its end where there is training left."""
         self.kept.drop_after(step)
+        if not over:
+            (self.plan.out / "audit-end.json").unlink(missing_ok=True)
+            shutil.rmtree(self.plan.out / "rollouts" / "audit-end", ignore_errors=True)
         for name in ("metrics.jsonl", "heldout.jsonl"):
             cut_jsonl(self.plan.out / name, step)
         for folder in (self.plan.out / "rollouts").glob("heldout-*"):
@@ -181,7 +211,7 @@ class _Run:
             )
         return edge
 
-    def _trainer(self, usable: list[Problem]) -> Trainer:
+    def _trainer(self, usable: list[Problem], rows: list[dict[str, str]]) -> Trainer:
         """TRL's trainer on these problems, drawing by this run's engine."""
         plan = self.plan
         problems = {one.id: one for one in usable}
@@ -193,7 +223,7 @@ class _Run:
             model=self.trained,
             reward_funcs=self._rewards(rollouts),
             args=self._config(),
-            train_dataset=Dataset.from_list(_rows(plan, usable)),
+            train_dataset=Dataset.from_list(rows),
             processing_class=self.loaded.tokenizer,
             callbacks=[
                 Record(plan, lambda step: self.measures.held_out(step)),
@@ -205,7 +235,7 @@ class _Run:
             rollout_func=None if vllm else rollouts.draw,
         )
         trainer.remove_callback(PrinterCallback)
-        trainer.rows = {row["problem_id"]: row for row in _rows(plan, usable)}
+        trainer.rows = {row["problem_id"]: row for row in rows}
         trainer.pace = Pace(self.clock, Utilization.known(plan, hardware().get("gpus", []), self.kept))
         if plan.recipe.sampler == "resample":
             drawn = sum(1 for _ in self.kept.rows(["step"])) // plan.group_size
@@ -298,7 +328,7 @@ class _Run:
         if self.plan.recipe.lora is not None:
             model = trainer.accelerator.unwrap_model(trainer.model)
             model = model.merge_and_unload()
-        if self.plan.recipe.grpo.get("bf16"):  # as vLLM drew from it and as the base came
+        if self.plan.recipe.grpo.get("bf16"):  # the precision it was drawn from in
             model.to(torch.bfloat16)
         model.save_pretrained(self.plan.out / "model")
         self.loaded.tokenizer.save_pretrained(self.plan.out / "model")

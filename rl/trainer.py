@@ -12,7 +12,7 @@ from trl import GRPOTrainer
 
 from configs.errors import UsageError
 from rl.record import Pace
-from rl.resample import Resampler
+from rl.resample import Resampler, teaches
 from rl.sampler import Posterior, counted
 
 
@@ -75,7 +75,7 @@ class Trainer(GRPOTrainer):
         size, metrics = self.posterior.group_size, self._metrics["train"]
         groups = [paid[start : start + size] for start in range(0, len(paid), size)]
         metrics["informative/expected"].append(self.posterior.expected(ids[::size]))
-        metrics["informative/drawn"].append(sum(max(group) > min(group) for group in groups) / len(groups))
+        metrics["informative/drawn"].append(sum(map(teaches, groups)) / len(groups))
         if self.resampler:
             metrics["resampled/groups"].append(len(groups))
             metrics["resampled/thrown_tokens"].append(

@@ -22,7 +22,11 @@ class Utilization:
 
     @classmethod
     def known(cls, plan: Plan, gpus: Sequence[str], store: RolloutStore) -> Utilization | None:
-        """None where there is no GPU of configs/devices, or the model's shape is not known."""
+        """None where there is no GPU of configs/devices, or the model's shape is not known; where other GPUs draw (a server), or
+        where not all that is drawn is trained on.
+        """
+        if plan.recipe.sampler == "resample" or plan.recipe.grpo.get("vllm_mode") == "server":
+            return None
         device, shape = device_of(gpus), shape_of(plan, files_of(plan))
         return cls(plan, shape, device, store) if device and shape else None
 

@@ -133,7 +133,7 @@ def test_a_recipe_with_an_adapter_trains_all_weights_when_the_block_is_taken_awa
     adapted = load_recipe("lora-short")
     assert adapted.lora
     assert apply_overrides(adapted, ["lora=null"]).lora is None
-    with pytest.raises(UsageError, match=r"lora is a block; .* or none: lora=null"):
+    with pytest.raises(UsageError, match=r"lora is a block; .* or leave it out: lora=null"):
         apply_overrides(adapted, ["lora=16"])
     with pytest.raises(UsageError, match="--set audit"):
         apply_overrides(adapted, ["audit=null"])  # every run is audited

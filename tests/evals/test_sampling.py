@@ -10,9 +10,10 @@ import pytest
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
+import evals.audit
 from baselines import tiny
 from configs.load import load_template
-from evals.audit import AuditSpec, audit_table, run_audit
+from evals.audit import AuditSpec, audit_table, draw_share, run_audit
 from evals.engine import TransformersEngine
 from evals.rollouts import RolloutStore
 from evals.sampling import NothingToDrawError, Request, Sampling, fitting, lost_characters, split_markers
@@ -70,7 +71,9 @@ def test_markers_that_are_no_tokens_are_named() -> None:
     assert split_markers(tiny.tokenizer(), load_template("qa").prompt) == []
 
 
-def test_prompts_that_cannot_be_written_are_not_drawn_and_counted(model: LlamaForCausalLM, tmp_path: Path) -> None:
+def test_prompts_that_cannot_be_written_are_not_drawn_and_counted(
+    model: LlamaForCausalLM, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     engine = TransformersEngine(model, of_characters(unknown="<unk>"), stop_token_ids=[0], stop_strings=[])
     questions = {"plain": "1+2=?", "odd": "1×2=?", "long": "1+" * 300}
     problems = tuple(Problem(id=name, question=text, answer="3") for name, text in questions.items())
@@ -96,6 +99,16 @@ def test_prompts_that_cannot_be_written_are_not_drawn_and_counted(model: LlamaFo
     with pytest.raises(NothingToDrawError, match="no tokens for some character of every prompt of qa; choose another"):
         run_audit(engine, spec(slice(1, 2)), RolloutStore(tmp_path / "none"))
     assert not (tmp_path / "none").exists()
+
+    monkeypatch.setattr(evals.audit, "AT_ONCE", 1)  # an engine is given the requests in pieces
+    with pytest.raises(NothingToDrawError):
+        run_audit(engine, spec(slice(1, 3)), RolloutStore(tmp_path / "none"))
+    assert not (tmp_path / "none").exists()
+    assert run_audit(engine, spec(slice(3)), RolloutStore(tmp_path / "pieces"))["problems"] == audit["problems"]
+    late = run_audit(engine, spec(slice(2, None, -1)), RolloutStore(tmp_path / "late"))  # those come first
+    assert late["unwritable"]["value"] == late["context_overflow"]["value"] == pytest.approx(1 / 3)
+    draw_share(engine, spec(slice(3)), RolloutStore(tmp_path / "share"), place=1, of=3)  # one process has only such
+    assert [row["finish"] for row in RolloutStore(tmp_path / "share").rows()] == ["unwritable"] * 2
 
 
 def test_every_request_is_either_drawn_or_left_out() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -175,7 +176,8 @@ def test_memory_is_bytes_of_weights_gradients_and_adam() -> None:
     assert "weights 4.00 GiB" in full
     assert "16.00 GiB over all devices" in full  # 4 weights + 4 gradients + 8 Adam
     half = dict(plan_of(parameters=gib, bf16=True).rows())["memory"]
-    assert "weights 2.00 GiB" in half
+    assert "weights 4.00 GiB, bfloat16 copy for products 2.00 GiB" in half
+    assert "18.00 GiB over all devices" in half
     assert (
         "weights 2.00 GiB; optimizer of the adapter only"
         in dict(plan_of(parameters=gib, bf16=True, lora=LORA).rows())["memory"]
@@ -213,3 +215,20 @@ def test_weights_that_are_trained_are_float32_because_bfloat16_ones_hardly_move(
     assert moved[torch.float32] == 1
     assert plan_of().weights_dtype == "float32"
     assert plan_of(lora=LORA).weights_dtype == "auto"
+
+
+def test_several_rollouts_for_one_update_are_refused() -> None:
+    with pytest.raises(UsageError, match=r"grpo\.gradient_accumulation_steps or a multiple"):
+        plan_of(gradient_accumulation_steps=4, steps_per_generation=2).check()
+    plan_of(gradient_accumulation_steps=4, steps_per_generation=4).check()
+
+
+def test_every_step_is_logged() -> None:
+    with pytest.raises(UsageError, match="logging_steps must be 1"):
+        plan_of(logging_steps=10).check()
+
+
+def test_the_room_of_vllm_bounds_prompts_only_where_it_draws() -> None:
+    plan = plan_of(vllm_max_model_length=128)
+    assert plan.vllm_room is None
+    assert replace(plan, recipe=plan.recipe.model_copy(update={"engine": "vllm"})).vllm_room == 128

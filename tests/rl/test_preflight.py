@@ -127,12 +127,12 @@ def test_versions_other_than_the_tested_ones_are_named(base: Path, monkeypatch: 
 
 
 def test_a_disk_too_small_for_its_checkpoints_stops_the_run(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    plan = dataclasses.replace(planned(base, bf16=True), parameters=1e9)  # 3 x (2 + 8) GB and a model of 2
-    for free, verdict in ((31e9, "stop"), (33e9, "ok")):
+    plan = dataclasses.replace(planned(base, bf16=True), parameters=1e9)  # 3 x (4 + 8) GB and a model of 2
+    for free, verdict in ((37e9, "stop"), (39e9, "ok")):
         monkeypatch.setattr(machine.shutil, "disk_usage", lambda _, free=free: SimpleNamespace(free=free))
         check = found(plan)["disk"]
         assert check.verdict == verdict
-        assert "32.00 GB" in check.found
+        assert "38.00 GB" in check.found
 
 
 def test_memory_is_held_against_the_gpu_that_is_here(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:

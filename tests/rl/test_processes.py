@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -53,9 +54,13 @@ def data_parallel(short_base: Path, tmp_path_factory: pytest.TempPathFactory) ->
 @pytest.fixture(scope="module")
 def fully_sharded(short_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("fsdp") / "run"
-    config = ["--config_file", ROOT / "configs/accelerate/fsdp2.yaml", "--main_process_port", "29516"]
-    launched([*config, Path(__file__).with_name("fsdp_on_cpu.py")], out, short_base, out.parent)
+    spread_over_two(out, short_base)
     return out
+
+
+def spread_over_two(out: Path, base: Path, *more: object) -> None:
+    config = ["--config_file", ROOT / "configs/accelerate/fsdp2.yaml", "--main_process_port", "29516"]
+    launched([*config, Path(__file__).with_name("fsdp_on_cpu.py")], out, base, out.parent, *more)
 
 
 @pytest.mark.parametrize("kind", ["data_parallel", "fully_sharded"])
@@ -86,6 +91,22 @@ def test_two_processes_do_what_one_does(
         one, other = (json.loads((run / f"audit-{name}.json").read_text()) for run in (alone, two))
         assert one["problems"] == other["problems"]
         assert one["mean_token_logprob"]["value"] == pytest.approx(other["mean_token_logprob"]["value"], abs=1e-5)
+
+
+def test_spread_weights_are_loaded_when_only_the_last_audit_was_left_to_do(
+    fully_sharded: Path, short_base: Path, tmp_path: Path
+) -> None:
+    killed = tmp_path / "run"
+    shutil.copytree(fully_sharded, killed)
+    for name in ("audit-end.json", "model/model.safetensors"):
+        (killed / name).unlink()
+    shutil.rmtree(killed / "rollouts/audit-end")
+    spread_over_two(killed, short_base, "--resume")
+    assert lines(killed / "metrics.jsonl") == lines(fully_sharded / "metrics.jsonl")  # no step more
+    ends = [json.loads((run / "audit-end.json").read_text()) for run in (killed, fully_sharded)]
+    assert ends[0] == ends[1]
+    weights = [(run / "model/model.safetensors").read_bytes() for run in (killed, fully_sharded)]
+    assert weights[0] == weights[1]
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)

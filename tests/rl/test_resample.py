@@ -13,7 +13,7 @@ from test_train import BATCH, lines, plan_of, rollouts, timeless
 
 from configs.errors import UsageError
 from rl.plan import MOST
-from rl.resample import Resampler, in_order
+from rl.resample import Resampler, in_order, teaches
 
 
 def test_every_problem_is_asked_once_an_epoch_from_whatever_place_one_starts() -> None:
@@ -101,7 +101,6 @@ def test_what_is_thrown_away_is_kept_and_counted_and_a_resumed_run_draws_the_sam
 
     shutil.copytree(whole.out, tmp_path / "killed")
     shutil.rmtree(tmp_path / "killed" / "checkpoints" / "checkpoint-4")  # the third step's is left
-    (tmp_path / "killed" / "audit-end.json").unlink()
     killed = plan_of(short_base, tmp_path / "killed", **settings)
     train(killed, *sets, resume=True)
     assert rollouts(killed.out) == kept
@@ -116,3 +115,17 @@ def test_where_groups_cannot_be_looked_at_first_it_is_refused(count: int, engine
     recipe = plan.recipe.model_copy(update={"sampler": "resample", "engine": engine})
     with pytest.raises(UsageError, match="sampler=posterior"):
         dataclasses.replace(plan, recipe=recipe).check()
+
+
+@pytest.mark.parametrize(
+    ("rewards", "different"),
+    [
+        ([0.0, 1.0], True),
+        ([1.0, 1.0], False),
+        ([None, 1.0], False),
+        ([float("nan"), 0.0, 1.0], True),
+        ([None, None], False),
+    ],
+)
+def test_a_group_teaches_by_the_rewards_that_were_paid(rewards: list[float | None], different: bool) -> None:
+    assert teaches(rewards) is different

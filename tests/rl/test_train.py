@@ -337,6 +337,19 @@ def test_a_finished_run_can_be_resumed_and_stays_as_it_is(
     assert json.loads((finished / "manifest.json").read_text())["status"] == "finished"
 
 
+def test_a_set_that_is_smaller_than_a_rollout_is_refused_where_trl_would_end_well_after_nothing(
+    short_base: Path, script: Callable[..., Any], tmp_path: Path
+) -> None:
+    few = tmp_path / "few.jsonl"
+    few.write_text(
+        "".join(json.dumps({"id": i, "problem": f"1{i}+2{i}=?", "answer": str(30 + 2 * i)}) + "\n" for i in range(3))
+    )
+    done = script("grpo", "--base", short_base, "--out", tmp_path / "run", *flags(), "--suite", few)
+    assert done.returncode == 2
+    assert "3 problems of" in done.stderr
+    assert "fewer than the 4 that one rollout asks" in done.stderr
+
+
 def test_a_second_start_into_the_same_folder_is_refused_and_loses_nothing(
     finished: Path, short_base: Path, script: Callable[..., Any]
 ) -> None:
