@@ -13,7 +13,12 @@ from rewards.suites import load_problems
 from rewards.types import Problem
 
 _LADDERS: dict[str, tuple[str, Sequence[int], str, dict[str, int]]] = {
-    "sums and differences of two numbers, digits": ("chain_sum", range(1, 6), "digits", {"min_terms": 2, "max_terms": 2}),
+    "sums and differences of two numbers, digits": (
+        "chain_sum",
+        range(1, 6),
+        "digits",
+        {"min_terms": 2, "max_terms": 2},
+    ),
     "sums and differences of one-digit numbers, terms": (
         "chain_sum",
         range(3, 7),

@@ -12,7 +12,7 @@ import pytest
 
 from configs.errors import UsageError
 from evals.arithmetic import by_level, reach, rungs
-from evals.probes import contamination, cut_question, cuts, letter_questions, letters, renumbered
+from evals.probes import contamination, cut_question, cuts, drawn_whole, letter_questions, letters, renumbered
 from rewards.suites import load_problems
 from rewards.types import Problem
 
@@ -60,6 +60,38 @@ def test_a_base_that_knows_the_test_by_heart_is_told_from_one_that_continues_wel
     assert found["exact"]["asked"].value == 0
     assert found["exact"]["difference"].low <= 0 <= found["exact"]["difference"].high
     assert found["rouge_l"]["asked"].value == found["rouge_l"]["fresh"].value > 0.3  # the words, not the numbers
+
+
+def test_a_question_one_arm_of_which_was_not_drawn_is_in_no_number():
+    asked = cuts(PROBLEMS, seed=0)
+    by_heart = {cut.request.problem_id: cut.rest for cut in asked}
+    drawn = {id: text for id, text in by_heart.items() if id not in ("3|asked", "5|fresh")}
+    kept = drawn_whole(asked, lambda cut: cut.pair, drawn)
+    assert {cut.problem.id for cut in asked} - {cut.problem.id for cut in kept} == {"3", "5"}
+    found = contamination(kept, drawn)["exact"]
+    assert {name: (one.value, one.n) for name, one in found.items()} == {
+        "asked": (1, 38),
+        "fresh": (1, 38),
+        "difference": (0, 38),
+    }
+    with pytest.raises(UsageError, match="lower --max-tokens"):
+        drawn_whole(asked, lambda cut: cut.pair, {})
+
+
+def test_the_script_counts_a_question_without_room_as_not_drawn_and_not_as_wrong(script, short_base, tmp_path):
+    suite, rows = tmp_path / "suite.jsonl", []
+    for n in range(4):
+        filler = "over hills " * (2000 if n == 3 else 1)
+        question = f"A train goes {filler}and {filler}for {n + 10} hours at {n + 20} miles. How far from {n + 300}?"
+        rows.append({"id": str(n), "problem": question, "answer": str(n)})
+    suite.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    flags = ["contamination", "--base", short_base, "--suite", suite, "--max-tokens", 8, "--out", tmp_path / "probes"]
+    done = script("probe", *flags)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "1 of 4 questions" in done.stdout
+    (path,) = (tmp_path / "probes").glob("*/probe.json")
+    found = json.loads(path.read_text())
+    assert (found["not_drawn"], found["exact"]["asked"]["n"]) == (1, 3)
 
 
 def test_questions_without_a_hidden_number_can_tell_nothing():
