@@ -10,6 +10,8 @@ from pathlib import Path
 
 from configs.errors import UsageError
 
+GOES_ON = "the same command goes on where this one stopped (scripts/grpo.py, baseline.py: add --resume)"
+
 
 def run(main: Callable[[], None]) -> int:
     """Run a script's main; a UsageError or a full disk becomes one line on stderr and exit code 2, Ctrl-C becomes 130."""
@@ -21,16 +23,10 @@ def run(main: Callable[[], None]) -> int:
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        print(
-            "error: the disk is full. What was kept is whole: make room and type the same command again",
-            file=sys.stderr,
-        )
+        print(f"error: the disk is full. What was kept is whole: make room; {GOES_ON}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print(
-            "interrupted; the same command goes on where this one stopped (scripts/grpo.py, baseline.py: add --resume)",
-            file=sys.stderr,
-        )
+        print(f"interrupted; {GOES_ON}", file=sys.stderr)
         return 130
     return 0
 

@@ -1,6 +1,7 @@
 """The model card of a trained checkpoint: what it is, what was measured of it, what it took, how to make it again.
 
-Every sentence is read off the run's own files. What they do not say, such as a licence, the card does not say either.
+Every sentence is read off the run's own files, and what configs/bases says of a base, its licence too. What neither says, such
+as a licence of the checkpoint, the card does not say either.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ def card(folder: Path) -> str:
     from huggingface_hub import ModelCard, ModelCardData  # 0.4 s to import
 
     facts = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-    known = load_base(facts["base"]) if facts["base"] in names("bases") else None
+    known = _known(facts)
     trained = load_manifest(folder).kind == "grpo"
     measured = _of_training(folder) if trained else _of_baseline(folder)
     suite = facts["settings"]["train_suite"]
@@ -65,6 +66,15 @@ def card(folder: Path) -> str:
         *_again(facts),
     ]
     return ModelCard(f"---\n{data.to_yaml()}\n---\n\n" + "\n\n".join(parts) + "\n").content
+
+
+def _known(facts: dict[str, Any]) -> Base | None:
+    """The base of configs/bases that a run began from; None for any other, a folder of the same name too."""
+    if facts["base"] not in names("bases"):
+        return None
+    known, origin = load_base(facts["base"]), facts["settings"]["origin"]
+    made = Path(origin).name.startswith(f"{known.name}-")  # with its fingerprint, as pretrain.py and fetch.py name it
+    return known if (origin == known.hub_id if known.hub_id else made) else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,14 +102,19 @@ def _of_baseline(folder: Path) -> _Measured:
 def _what(facts: dict[str, Any], known: Base | None, *, trained: bool) -> Iterable[str]:
     settings = facts["settings"]
     revision = f" at revision {settings['revision']}" if settings["revision"] else ""
-    base = f"`{facts['base']}` ({known.hub_id}{revision})" if known and known.hub_id else f"`{facts['base']}`"
+    origin = known.hub_id if known else f"from `{settings['origin']}`"
+    base = f"`{facts['base']}` ({origin}{revision})" if origin else f"`{facts['base']}`"
     where = f"problems of `{facts['train_suite']['name']}`, asked by template `{facts['template']}`"
     if trained:
         recipe = settings["recipe"]
+        before = (
+            "No supervised step lies between the base and this checkpoint."
+            if known
+            else "What was done to it before, supervised or not, is not known here."
+        )
         yield (
             f"{base} after {facts['trained_steps']:,} steps of GRPO by recipe `{facts['recipe']}`, paid for "
-            f"{PAID[facts['reward']]} ({recipe['reading']} reading) on {where}. No supervised step lies between the base "
-            "and this checkpoint."
+            f"{PAID[facts['reward']]} ({recipe['reading']} reading) on {where}. {before}"
         )
         yield (
             f"- {facts['groups_per_step']} prompts x {facts['group_size']} completions a rollout, learning rate "
@@ -194,6 +209,12 @@ def _again(facts: dict[str, Any]) -> Iterable[str]:
     commit = facts.get("commit")
     lines = [f"git checkout {commit.removesuffix('-dirty')}"] if commit else []
     yield "```sh\n" + "\n".join([*lines, rerun(facts)]) + "\n```"
+    if _processes(facts) > 1:
+        yield (
+            "How these processes were launched was not recorded: if weights or optimizer state were spread over them, or more "
+            "nodes than one took part, add the `--config_file` of configs/accelerate that it was launched with, in the "
+            "place of `--multi_gpu`."
+        )
     if commit is None or commit.endswith("-dirty"):
         yield "The code was not a commit of the project: it had changes, or no repository."
     yield "Versions: " + ", ".join(f"{name} {version}" for name, version in facts["versions"].items()) + "."
@@ -203,12 +224,17 @@ def rerun(facts: dict[str, Any]) -> str:
     """The command of a manifest from the project's root, as it was typed before any resume.
 
     >>> rerun({"command": "/tmp/a/scripts/grpo.py --base x --resume", "settings": {"processes": 2}})
-    'accelerate launch --num_processes 2 scripts/grpo.py --base x'
+    'accelerate launch --multi_gpu --num_processes 2 scripts/grpo.py --base x'
     """
     script, *words = shlex.split(facts["command"])
-    processes = facts["settings"].get("processes", 1)
-    start = ["accelerate", "launch", "--num_processes", str(processes)] if processes > 1 else ["python"]
+    processes = _processes(facts)
+    launch = ["accelerate", "launch", "--multi_gpu", "--num_processes", str(processes)]  # without it a CPU starts one
+    start = launch if processes > 1 else ["python"]
     return shlex.join([*start, f"scripts/{Path(script).name}", *(word for word in words if word != "--resume")])
+
+
+def _processes(facts: dict[str, Any]) -> int:
+    return facts["settings"].get("processes", 1)
 
 
 def _share(estimate: Estimate) -> str:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -23,6 +23,8 @@ from rewards.verify import verify
 
 SHOWN = 0.6
 """Share of a question that the contamination probe shows, as in Wu et al. 2025 (arXiv 2507.10532)."""
+
+Unit = TypeVar("Unit")
 
 _NUMBER = re.compile(r"\d+")
 
@@ -40,6 +42,11 @@ class Cut:
     @property
     def request(self) -> Request:
         return Request(problem_id=f"{self.problem.id}|{self.arm}", sample=0, prompt=self.shown)
+
+    @property
+    def pair(self) -> list[str]:
+        """The requests, by problem id, of this question in both arms."""
+        return [f"{self.problem.id}|{arm}" for arm in ("asked", "fresh")]
 
 
 def cut_question(text: str, share: float = SHOWN) -> tuple[str, str]:
@@ -83,6 +90,17 @@ def cuts(problems: Sequence[Problem], *, seed: int) -> list[Cut]:
     if not both:
         raise UsageError("no question has a number in its last 40%; choose another --suite or a larger --limit")
     return [cut for cut in found if cut.problem.id in both]
+
+
+def drawn_whole(units: Sequence[Unit], requests: Callable[[Unit], Sequence[str]], drawn: Container[str]) -> list[Unit]:
+    """The units, one question each or one arm of it, all of whose `requests` (by problem id) were drawn.
+
+    A prompt that was not drawn says nothing of the base; its pair goes with it. Raises UsageError where none is left.
+    """
+    kept = [unit for unit in units if all(id in drawn for id in requests(unit))]
+    if not kept:
+        raise UsageError("no question could be asked: none leaves room in the context; lower --max-tokens")
+    return kept
 
 
 def contamination(cuts: Sequence[Cut], completions: Mapping[str, str]) -> dict[str, dict[str, Estimate]]:

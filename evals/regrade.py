@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,8 @@ def regrade(folder: Path, suite: ProblemSet, *, reading: Reading, workers: int =
 
     It holds the rollouts with their new verdicts, audit.json, and differences.jsonl: problem, sample, and the verdict
     before and after. `against` in audit.json sets the new pass@1 against the old one, problem by problem. Memory stays
-    flat, as some thousand rollouts are read and written at a time. Raises UsageError when `suite` is not the set that
+    flat, as some thousand rollouts are read and written at a time. The folder is there whole or not at all, so what stops
+    halfway is done again by the same call. Raises UsageError when `suite` is not the set that
     was audited, or the target is there already.
     """
     audit = kept_audit(folder)
@@ -49,10 +51,12 @@ def regrade(folder: Path, suite: ProblemSet, *, reading: Reading, workers: int =
     if out.exists():
         raise UsageError(f"{out} is there already; remove it to grade again")
     problems = {problem.id: problem for problem in suite.problems}
-    before, after = RolloutStore(folder / "rollouts"), RolloutStore(out / "rollouts")
+    unfinished = out.with_name(f".{out.name}")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    before, after = RolloutStore(folder / "rollouts"), RolloutStore(unfinished / "rollouts")
     template: Template = audit["template"]
-    out.mkdir()
-    with (out / "differences.jsonl").open("w", encoding="utf-8") as differences:
+    unfinished.mkdir()
+    with (unfinished / "differences.jsonl").open("w", encoding="utf-8") as differences:
         for batch in before.batches(SCHEMA.names):
             rows = batch.to_pylist()
             pairs = [(problems[row["problem_id"]], row["completion"]) for row in rows]
@@ -65,8 +69,8 @@ def regrade(folder: Path, suite: ProblemSet, *, reading: Reading, workers: int =
     found = summary(after, suite, samples=sampling["samples"], seed=sampling["seed"])
     settings = {key: audit[key] for key in ("base", "step", "suite", "sampling")}
     facts = {"template": template.name, "reading": reading, "verifier": VERIFIER_VERSION}
-    write_json(out / "audit.json", {**settings, **facts, **found, "against": against(audit, found, suite)})
-    return out
+    write_json(unfinished / "audit.json", {**settings, **facts, **found, "against": against(audit, found, suite)})
+    return unfinished.rename(out)
 
 
 def against(before: dict[str, Any], after: dict[str, Any], suite: ProblemSet) -> dict[str, Any]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,14 +42,15 @@ class ProblemSet:
         return ProblemSet(name=self.name, problems=kept, bad_gold=tuple(each for each in self.bad_gold if each in ids))
 
 
-def load_problems(suite: str) -> ProblemSet:
+def load_problems(suite: str, *, fetch: bool = True) -> ProblemSet:
     """The problems of a suite of configs/suites, or of a file whose path ends in .jsonl.
 
     A line of a file holds id, problem and answer, and may hold level, source, solution
     and form (any, final, aime). Raises UsageError with what to type
     when there is no such suite or file, a line can't be used, the hub can't be reached, or no gold is any good.
+    Without `fetch` the hub is not asked: its sets are had only where they lie in the cache of `datasets`.
     """
-    problems = tuple(_from_file(Path(suite)) if suite.endswith(".jsonl") else _from_config(load_suite(suite)))
+    problems = tuple(_from_file(Path(suite)) if suite.endswith(".jsonl") else _from_config(load_suite(suite), fetch))
     if not problems:
         raise UsageError(f"{suite} holds no problem: each line must be a JSON object with id, problem and answer")
     if twice := [key for key, count in Counter(each.id for each in problems).items() if count > 1]:
@@ -120,7 +122,7 @@ def _from_file(path: Path) -> Iterable[Problem]:
         )
 
 
-def _from_config(suite: Suite) -> Iterable[Problem]:
+def _from_config(suite: Suite, fetch: bool) -> Iterable[Problem]:
     if made := suite.procedural:
         asked = made.generator == "asked-sums"
         rows = (
@@ -149,7 +151,7 @@ def _from_config(suite: Suite) -> Iterable[Problem]:
             )
     if hub := suite.hub:
         columns = hub.fields
-        for index, row in enumerate(_hub_rows(suite.name, hub)):
+        for index, row in enumerate(_hub_rows(suite.name, hub, fetch)):
             yield Problem(
                 id=f"{suite.name}/{hub.split}/{row[columns['id']] if 'id' in columns else index}",
                 question=str(row[columns["problem"]]),
@@ -182,13 +184,26 @@ def _gym_rows(name: str, gym: GymSuite) -> Iterable[tuple[str, str]]:
     raise UsageError(f"suite {name}: {gym.task} has only {len(seen)} different questions; lower size from {gym.size}")
 
 
+@contextmanager
+def _offline() -> Iterator[None]:
+    """What HF_DATASETS_OFFLINE=1 does, which `datasets` reads when it is imported."""
+    from datasets import config
+
+    before = config.HF_HUB_OFFLINE
+    config.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        config.HF_HUB_OFFLINE = before
+
+
 def _gold(value: Any, suite: Suite) -> str:
     if suite.answer == "first-of-list":
         value = value[0] if value else ""
     return str(value).rpartition("####")[2].strip() if suite.answer == "after-hashes" else str(value).strip()
 
 
-def _hub_rows(name: str, hub: HubSuite) -> Iterable[dict[str, Any]]:
+def _hub_rows(name: str, hub: HubSuite, fetch: bool) -> Iterable[dict[str, Any]]:
     import datasets
     from datasets.exceptions import DatasetNotFoundError, DatasetsError
     from huggingface_hub.errors import GatedRepoError
@@ -198,12 +213,15 @@ def _hub_rows(name: str, hub: HubSuite) -> Iterable[dict[str, Any]]:
         return UsageError(f"suite {name}: {hub.id} {what}, or use a copy on disk: {file}")
 
     try:
-        rows = datasets.load_dataset(hub.id, hub.config, split=hub.split, revision=hub.revision)
+        with nullcontext() if fetch else _offline():
+            rows = datasets.load_dataset(hub.id, hub.config, split=hub.split, revision=hub.revision)
     except GatedRepoError as error:
         raise refuse("is gated; accept its terms on the hub and run 'hf auth login'") from error
     except DatasetNotFoundError as error:
         raise refuse("is not on the hub, or it is gated; run 'hf auth login'") from error
     except OSError as error:  # no network, offline mode, HTTP errors: all of them are OSErrors
+        if not fetch:
+            raise refuse("is not on this disk, and is not fetched here; audit a base on it once") from error
         raise refuse(f"can't be fetched from the hub ({type(error).__name__}); try again with a network") from error
     except (ValueError, DatasetsError) as error:  # no such config or split
         raise refuse(f"can't be loaded ({error}); correct configs/suites/{name}.yaml") from error

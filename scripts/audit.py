@@ -212,12 +212,15 @@ def _regrade(args: argparse.Namespace) -> None:
     import json
 
     from evals.audit import audit_table
+    from evals.manifest import only_one
     from evals.regrade import kept_audit, regrade, told
     from rewards.suites import load_problems
 
     before = kept_audit(args.regrade)
     suite = load_problems(args.suite or before["suite"]["name"])
-    out = regrade(args.regrade, suite.first(before["suite"]["problems"]), reading=args.read, workers=args.workers)
+    asked = suite.first(before["suite"]["problems"])
+    with only_one(args.regrade, f"another process is at work in {args.regrade}; wait for it"):
+        out = regrade(args.regrade, asked, reading=args.read, workers=args.workers)
     audit = json.loads((out / "audit.json").read_text(encoding="utf-8"))
     show(
         f"{audit['base']} on {suite.name}, graded again",

@@ -65,7 +65,7 @@ def main() -> None:
 def _draw(
     args: argparse.Namespace, base: Any, out: Path, requests: list[Any], *, stops: list[str], max_tokens: int
 ) -> dict[str, str]:
-    """Greedy completions by problem id; what is kept in `out` is not drawn again."""
+    """Greedy completions by problem id, of those that could be drawn; what is kept in `out` is not drawn again."""
     from dataclasses import asdict
 
     from transformers.utils import logging
@@ -73,7 +73,7 @@ def _draw(
     from baselines.bases import TINY_ROOT
     from evals.engines import EngineSpec, default_kind, open_engine
     from evals.rollouts import RolloutStore
-    from evals.sampling import Sampling
+    from evals.sampling import NOT_DRAWN, Sampling
 
     logging.disable_progress_bar()
     store = RolloutStore(out / "rollouts")
@@ -98,7 +98,14 @@ def _draw(
         missing = [request for request in requests if request.problem_id not in kept]
         for rollouts in opened.with_stops(stops).stream(missing, sampling):
             store.append([asdict(rollout) for rollout in rollouts])
-    return {row["problem_id"]: row["completion"] for row in store.rows(["problem_id", "completion"])}
+    rows = store.rows(["problem_id", "completion", "finish"])
+    return {row["problem_id"]: row["completion"] for row in rows if row["finish"] not in NOT_DRAWN}
+
+
+def _not_drawn(asked: int, kept: int) -> list[tuple[str, str]]:
+    if asked == kept:
+        return []
+    return [("left out: a prompt has no room or no tokens", f"{asked - kept:,} of {asked:,} questions")]
 
 
 def _share(estimate: Any) -> str:
@@ -106,13 +113,14 @@ def _share(estimate: Any) -> str:
 
 
 def _contamination(args: argparse.Namespace, base: Any, out: Path) -> tuple[dict[str, Any], list[tuple[str, str]]]:
-    from evals.probes import contamination, cuts
+    from evals.probes import contamination, cuts, drawn_whole
     from rewards.suites import load_problems
 
     suite = load_problems(base.default("suite", args.suite))
     asked = cuts(suite.first(args.limit).problems, seed=args.seed)
     completions = _draw(args, base, out, [cut.request for cut in asked], stops=[], max_tokens=args.max_tokens)
-    found = contamination(asked, completions)
+    kept = drawn_whole(asked, lambda cut: cut.pair, completions)
+    found = contamination(kept, completions)
     what = {
         "exact": "hidden words come back whole",
         "rouge_l": "hidden words come back in order",
@@ -121,8 +129,10 @@ def _contamination(args: argparse.Namespace, base: Any, out: Path) -> tuple[dict
     rows = [
         (f"{text}, {arm}", _share(estimate)) for name, text in what.items() for arm, estimate in found[name].items()
     ]
+    rows += _not_drawn(len(asked) // 2, len(kept) // 2)
     return {
         "suite": suite.name,
+        "not_drawn": (len(asked) - len(kept)) // 2,
         **{name: {arm: one.to_json() for arm, one in each.items()} for name, each in found.items()},
     }, rows
 
@@ -130,11 +140,14 @@ def _contamination(args: argparse.Namespace, base: Any, out: Path) -> tuple[dict
 def _letters(args: argparse.Namespace, base: Any, out: Path) -> tuple[dict[str, Any], list[tuple[str, str]]]:
     from baselines.bases import TINY_ROOT
     from evals.models import load_text
-    from evals.probes import letter_questions, letters
+    from evals.probes import drawn_whole, letter_questions, letters
 
-    questions = letter_questions(size=args.limit, seed=args.seed)
-    requests = [one.request(spelled=spelled) for one in questions for spelled in (False, True)]
-    completions = _draw(args, base, out, requests, stops=["\n"], max_tokens=8)
+    asked = letter_questions(size=args.limit, seed=args.seed)
+    requests = {one: [one.request(spelled=spelled) for spelled in (False, True)] for one in asked}
+    completions = _draw(
+        args, base, out, [each for pair in requests.values() for each in pair], stops=["\n"], max_tokens=8
+    )
+    questions = drawn_whole(asked, lambda one: [each.problem_id for each in requests[one]], completions)
     text = load_text(base.origin, revision=base.revision, stop_token_ids=base.stop_token_ids, cache=TINY_ROOT)
     tokens = {one.word: len(text.tokenizer(" " + one.word, add_special_tokens=False)["input_ids"]) for one in questions}
     found = letters(questions, completions, tokens)
@@ -145,16 +158,18 @@ def _letters(args: argparse.Namespace, base: Any, out: Path) -> tuple[dict[str, 
     for size, each in sorted(found["by_tokens"].items()):
         rows.append((f"right, whole words of {size} tokens", f"{_share(each['whole'])}, n = {each['whole'].n}"))
         rows.append((f"  spelled out less whole, {size} tokens", _share(each["hidden"])))
+    rows += _not_drawn(len(asked), len(questions))
     shares = {key: found.pop(key).to_json() for key in ("whole", "spelled", "difference")}
     by_tokens = {
         size: {key: one.to_json() for key, one in each.items()} for size, each in found.pop("by_tokens").items()
     }
-    return {**shares, **found, "by_tokens": by_tokens}, rows
+    return {"not_drawn": len(asked) - len(questions), **shares, **found, "by_tokens": by_tokens}, rows
 
 
 def _arithmetic(args: argparse.Namespace, base: Any, out: Path) -> tuple[dict[str, Any], list[tuple[str, str]]]:
     from configs.load import load_template
     from evals.arithmetic import by_level, reach, rungs
+    from evals.probes import drawn_whole
     from evals.sampling import Request
     from rewards.grade import grade
 
@@ -163,15 +178,20 @@ def _arithmetic(args: argparse.Namespace, base: Any, out: Path) -> tuple[dict[st
     problems = [one.problem for one in asked]
     requests = [Request(problem_id=each.id, sample=0, prompt=template.ask(each.question)) for each in problems]
     completions = _draw(args, base, out, requests, stops=template.stop, max_tokens=args.max_tokens)
-    right = {each.id: grade(each, completions[each.id], template, reading="lenient").correct for each in problems}
-    found = by_level(asked, right)
-    rows = []
+    drawn = drawn_whole(asked, lambda one: [one.problem.id], completions)
+    right = {
+        one.problem.id: grade(one.problem, completions[one.problem.id], template, reading="lenient").correct
+        for one in drawn
+    }
+    found = by_level(drawn, right)
+    rows = _not_drawn(len(asked), len(drawn))
     for ladder, levels in found.items():
         rows += [(f"{ladder}: {level}", _share(one)) for level, one in levels.items()]
         rows.append((f"{ladder}: half is right up to", str(reach(levels) or "none")))
     kept = {ladder: {str(level): one.to_json() for level, one in levels.items()} for ladder, levels in found.items()}
     return {
         "template": template.name,
+        "not_drawn": len(asked) - len(drawn),
         "ladders": kept,
         "reach": {name: reach(each) for name, each in found.items()},
     }, rows

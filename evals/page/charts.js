@@ -1,5 +1,6 @@
 // Figures as SVG: lines, bands, bars and points over shared axes, with a tip for the nearest point.
-const MARKERS = [
+const COLOURS = 7; // --c0 to --c6 of the style
+const MARKERS = [ // 8, as 7 and 8 share no factor: 56 different pairs of colour and marker
   "M-4 0a4 4 0 1 0 8 0a4 4 0 1 0 -8 0",
   "M-3.5-3.5h7v7h-7z",
   "M0-4.6L4.4 3.4H-4.4z",
@@ -7,10 +8,12 @@ const MARKERS = [
   "M0 4.6L4.4-3.4H-4.4z",
   "M-1.6-4.5h3.2v2.9h2.9v3.2h-2.9v2.9h-3.2v-2.9h-2.9v-3.2h2.9z",
   "M-4-4L4 4M-4 4L4-4",
+  "M-1.9-5h3.8v10h-3.8z",
 ];
+const CROSS = 6; // the one marker without an area
 const MARGIN = { left: 42, right: 14, top: 10, bottom: 40 };
 
-const colour = (series) => `var(--c${series.look % 7})`;
+const colour = (series) => `var(--c${series.look % COLOURS})`;
 const number = (value) => value.toLocaleString("en", { maximumFractionDigits: Math.abs(value) < 1 ? 3 : 1 });
 
 function chart(figure, spec) {
@@ -51,8 +54,8 @@ function legend(panels, state, redraw) {
 }
 
 function marker(series, ink, at = "") {
-  const shape = MARKERS[(series.look) % MARKERS.length];
-  const open = series.hollow || series.look % MARKERS.length === 6;
+  const shape = MARKERS[series.look % MARKERS.length];
+  const open = series.hollow || series.look % MARKERS.length === CROSS;
   return draw("path", { d: shape, transform: at, class: open ? "hollow" : "", fill: open ? null : ink, stroke: open ? ink : null });
 }
 

@@ -35,7 +35,7 @@ async function unpacked(script) {
 
 function browser(about) {
   const columns = {};
-  const state = { problems: [], count: 0, shown: [], at: -1 };
+  const state = { problems: [], count: 0, shown: [], at: -1, broken: false };
   const note = document.getElementById("rollouts-note");
   const view = buildView(about);
   const cell = (name, row) => columns[name][row];
@@ -79,7 +79,7 @@ function browser(about) {
     state.at = picked === undefined ? -1 : state.shown.indexOf(picked);
     const right = state.shown.reduce((sum, row) => sum + columns.correct[row], 0);
     const share = state.shown.length ? `, ${number((100 * right) / state.shown.length)}% of them right` : "";
-    const loading = state.count < about.count ? ` (loading: ${number(state.count)} so far)` : "";
+    const loading = state.count < about.count && !state.broken ? ` (loading: ${number(state.count)} so far)` : "";
     view.count.textContent = `${number(state.shown.length)} of ${number(about.count)} rollouts${share}${loading}`;
     view.spacer.style.height = `${state.shown.length * ROW}px`;
     if (state.at < 0) {
@@ -205,16 +205,30 @@ function browser(about) {
     const scripts = [...document.querySelectorAll("script.chunk")];
     state.problems = await unpacked(scripts[0]);
     view.root.hidden = false;
-    let coming = unpacked(scripts[1]);
+    const begin = (script) => {
+      const coming = unpacked(script);
+      coming.catch(() => {}); // it is told of when it is waited for
+      return coming;
+    };
+    let coming = begin(scripts[1]);
     for (let after = 2; coming; after += 1) {
       const part = await coming;
-      coming = scripts[after] ? unpacked(scripts[after]) : null;
+      coming = scripts[after] ? begin(scripts[after]) : null;
       for (const [name, values] of Object.entries(part)) columns[name] = columns[name] ? columns[name].concat(values) : values;
       state.count = columns.text.length;
       refresh();
       await new Promise((resolve) => setTimeout(resolve));
     }
+    if (state.count < about.count) throw new Error("its end is missing");
     view.root.dataset.loaded = String(state.count);
+  }
+
+  function damaged(error) {
+    state.broken = true;
+    note.setAttribute("role", "alert");
+    note.textContent = `This file is damaged (${error.message}): ${number(state.count)} of ${number(about.count)} rollouts could be opened. `
+      + "Copy it again, or make it again with scripts/compare.py.";
+    if (!view.root.hidden) refresh();
   }
 
   const part = about.count < about.total
@@ -223,7 +237,7 @@ function browser(about) {
   note.textContent = `${part}The answer is marked where it was read, or at its last place where that cannot be told. Completions of more than `
     + `${number(about.longest)} characters show their beginning and their end. Search is in what is shown. ${about.missing}`;
   if (typeof DecompressionStream === "undefined") note.textContent = "This browser is too old to open the rollouts (it has no DecompressionStream).";
-  else load();
+  else load().catch(damaged);
 }
 
 function buildView(about) {

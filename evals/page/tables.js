@@ -11,7 +11,7 @@ function sortable(table) {
       const rows = [...body.rows].map((row) => ({ row, key: sortKey(row.cells[column], text) }));
       rows.sort((one, other) => {
         if (one.key === null || other.key === null) return (one.key === null) - (other.key === null);
-        const order = text ? one.key.localeCompare(other.key, "en", { numeric: true }) : one.key - other.key;
+        const order = text ? one.key.localeCompare(other.key, "en", { numeric: true }) : (one.key > other.key) - (one.key < other.key);
         return up ? order : -order;
       });
       body.append(...rows.map(({ row }) => row));
@@ -21,5 +21,5 @@ function sortable(table) {
 
 function sortKey(cell, text) {
   if (text) return cell.textContent.trim() === "–" ? null : cell.textContent;
-  return cell.dataset.order === undefined ? null : Number(cell.dataset.order);
+  return cell.dataset.order === undefined ? null : Number(cell.dataset.order.replace("inf", "Infinity")); // as Python spells it
 }

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shlex
+from dataclasses import replace
 
 import pytest
 from huggingface_hub import ModelCard
@@ -23,7 +25,7 @@ SHAPES = {
 COMMAND = "/home/me/lab/scripts/grpo.py --base qwen2.5-7b --set 'grpo.top_p=[1, 2]' --resume --out runs/mine"
 
 
-def finished(root, fate=LATENT, **changes):
+def finished(root, fate=LATENT, *, processes=1, origin=None, **changes):
     facts = {
         "reward": "correctness",
         "trained_steps": 80,
@@ -36,7 +38,14 @@ def finished(root, fate=LATENT, **changes):
     write_training(folder, 1000)
     grpo = {"learning_rate": 4e-4, "loss_type": "dapo", "beta": 0.0}
     recipe = {"grpo": grpo, "reading": "strict", "engine": "transformers", "lora": None}
-    settings = {"recipe": recipe, "revision": None, "train_suite": "math-train", "processes": 1}
+    origin = origin or {"qwen2.5-7b": "Qwen/Qwen2.5-7B"}.get(fate.base, f"runs/bases/{fate.base}-s0-0123abcd")
+    settings = {
+        "recipe": recipe,
+        "revision": None,
+        "train_suite": "math-train",
+        "processes": processes,
+        "origin": origin,
+    }
     manifest = json.loads((folder / "manifest.json").read_text())
     (folder / "manifest.json").write_text(json.dumps(manifest | {"settings": settings}))
     (folder / "model").mkdir()
@@ -76,6 +85,33 @@ def test_the_command_is_the_one_typed_first_from_the_projects_root(tmp_path):
     text = ModelCard.load(write_card(finished(tmp_path))).text
     assert rerun(facts) in text
     assert "/home/me" not in text
+
+
+def test_several_processes_are_launched_so_that_a_cpu_starts_them_too_and_the_reader_is_told_what_was_not_recorded(
+    tmp_path,
+):
+    from accelerate.commands.launch import _validate_launch_command, launch_command_parser
+
+    text = ModelCard.load(write_card(finished(tmp_path, processes=2))).text
+    (line,) = [each for each in text.splitlines() if each.startswith("accelerate launch ")]
+    parsed = launch_command_parser().parse_args(shlex.split(line)[2:])
+    assert (parsed.multi_gpu, parsed.num_processes, parsed.training_script) == (True, 2, "scripts/grpo.py")
+    assert _validate_launch_command(parsed)[0].multi_gpu
+    assert "add the `--config_file`" in text
+    assert "--config_file" not in ModelCard.load(write_card(finished(tmp_path / "alone"))).text
+
+
+@pytest.mark.parametrize(("name", "origin"), [("model", "runs/sft/model"), ("tiny-latent", "elsewhere/tiny-latent")])
+def test_only_of_a_base_known_by_name_is_said_that_no_supervised_step_lies_before(tmp_path, name, origin):
+    claimed, licence = "No supervised step", "Licence of the base"
+    known = ModelCard.load(write_card(finished(tmp_path / "known"))).text
+    assert claimed in known
+    assert licence in known
+    fate = replace(LATENT, base=name)
+    text = ModelCard.load(write_card(finished(tmp_path / "local", fate, origin=origin))).text
+    assert claimed not in text
+    assert licence not in text
+    assert f"`{origin}`" in text
 
 
 def test_a_control_says_so_and_an_unknown_base_has_no_link_and_no_licence(tmp_path):

@@ -1,16 +1,19 @@
 """The probes on bases whose nature is known: one that knows the test by heart, one that guesses, one that sees letters."""
 
+import itertools
 import json
 import random
 import re
 import shutil
+from collections import Counter
 from dataclasses import replace
 
 import pytest
 
 from configs.errors import UsageError
 from evals.arithmetic import by_level, reach, rungs
-from evals.probes import contamination, cut_question, cuts, letter_questions, letters, renumbered
+from evals.probes import contamination, cut_question, cuts, drawn_whole, letter_questions, letters, renumbered
+from rewards.suites import load_problems
 from rewards.types import Problem
 
 PROBLEMS = [
@@ -57,6 +60,38 @@ def test_a_base_that_knows_the_test_by_heart_is_told_from_one_that_continues_wel
     assert found["exact"]["asked"].value == 0
     assert found["exact"]["difference"].low <= 0 <= found["exact"]["difference"].high
     assert found["rouge_l"]["asked"].value == found["rouge_l"]["fresh"].value > 0.3  # the words, not the numbers
+
+
+def test_a_question_one_arm_of_which_was_not_drawn_is_in_no_number():
+    asked = cuts(PROBLEMS, seed=0)
+    by_heart = {cut.request.problem_id: cut.rest for cut in asked}
+    drawn = {id: text for id, text in by_heart.items() if id not in ("3|asked", "5|fresh")}
+    kept = drawn_whole(asked, lambda cut: cut.pair, drawn)
+    assert {cut.problem.id for cut in asked} - {cut.problem.id for cut in kept} == {"3", "5"}
+    found = contamination(kept, drawn)["exact"]
+    assert {name: (one.value, one.n) for name, one in found.items()} == {
+        "asked": (1, 38),
+        "fresh": (1, 38),
+        "difference": (0, 38),
+    }
+    with pytest.raises(UsageError, match="lower --max-tokens"):
+        drawn_whole(asked, lambda cut: cut.pair, {})
+
+
+def test_the_script_counts_a_question_without_room_as_not_drawn_and_not_as_wrong(script, short_base, tmp_path):
+    suite, rows = tmp_path / "suite.jsonl", []
+    for n in range(4):
+        filler = "over hills " * (2000 if n == 3 else 1)
+        question = f"A train goes {filler}and {filler}for {n + 10} hours at {n + 20} miles. How far from {n + 300}?"
+        rows.append({"id": str(n), "problem": question, "answer": str(n)})
+    suite.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    flags = ["contamination", "--base", short_base, "--suite", suite, "--max-tokens", 8, "--out", tmp_path / "probes"]
+    done = script("probe", *flags)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "1 of 4 questions" in done.stdout
+    (path,) = (tmp_path / "probes").glob("*/probe.json")
+    found = json.loads(path.read_text())
+    assert (found["not_drawn"], found["exact"]["asked"]["n"]) == (1, 3)
 
 
 def test_questions_without_a_hidden_number_can_tell_nothing():
@@ -128,11 +163,32 @@ def test_another_seed_asks_other_problems_and_the_same_seed_the_same():
     assert len(set(one) & set(other)) < len(one) / 4  # of one digit there are not many
 
 
+SUITES = ["chain-sum", "chain-sum-train", *(f"sum-of-{digits}-digits" for digits in range(1, 6))]
+
+
+def test_no_problem_of_a_probe_is_measured_or_trained_on_elsewhere_where_a_level_has_enough_of_them():
+    taken = {problem.question for name in SUITES for problem in load_problems(name).problems}
+    ten = [[*map(str, range(10))]] * 2
+    small = {f"{one} {sign} {other} =" for one, other in itertools.product(*ten) for sign in "+-"}
+    left = len(small) - len({question.partition(": ")[2] for question in taken} & small)
+    for seed in (0, 1):
+        asked = rungs(size=64, seed=seed)
+        again = Counter((one.ladder, one.level) for one in asked if one.problem.question in taken)
+        assert list(again) == [("sums and differences of two numbers, digits", 1)]
+        assert again.total() <= 64 - left + 5  # some are in no 512 draws
+
+
+def test_the_ladder_of_two_numbers_adds_and_subtracts_as_its_name_says():
+    of_two = [one for one in rungs(size=64, seed=0) if one.ladder == "sums and differences of two numbers, digits"]
+    assert 0.3 < sum(" - " in one.problem.question for one in of_two) / len(of_two) < 0.7
+
+
 def test_a_base_that_adds_up_to_three_digits_is_found_to_do_so():
     asked = rungs(size=20, seed=0)
-    adds = {one.problem.id: one.ladder.startswith("sums of two") and one.level <= 3 for one in asked}
+    adds = {one.problem.id: one.ladder.startswith("sums and differences of two") and one.level <= 3 for one in asked}
     reached = {ladder.partition(",")[0]: reach(levels) for ladder, levels in by_level(asked, adds).items()}
-    assert reached == {"sums of two numbers": 3, "sums of one-digit numbers": None, "products of two numbers": None}
+    both = "sums and differences of"
+    assert reached == {f"{both} two numbers": 3, f"{both} one-digit numbers": None, "products of two numbers": None}
 
 
 def test_the_script_lays_bases_side_by_side_and_takes_no_old_answers_for_other_questions(script, short_base, tmp_path):

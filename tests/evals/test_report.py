@@ -15,7 +15,7 @@ from synthetic import BLANK, EVERY, LATENT, STEPS, WORKED, Changes, write_run
 
 from configs.load import load_template
 from evals.findings import findings
-from evals.report import Column, Section, render, write
+from evals.report import Axis, Chart, Column, Section, Series, render, write
 from evals.rollouts import RolloutStore
 
 PROBLEMS, KEPT = 24, 4
@@ -90,6 +90,54 @@ def test_numbers_sort_as_numbers_words_as_words_and_what_was_not_measured_comes_
             for order in (first, then):
                 page.locator("th button", has_text=heading).click()
                 assert column(page, "Any", "name") == [f"run-{n}" for n in order.split()]
+
+
+def test_what_is_infinite_sorts_as_the_largest_and_what_is_minus_infinite_as_the_least(chromium, tmp_path):
+    rows = [{"name": f"run-{n}", "cost": cost} for n, cost in enumerate((3.0, np.inf, 1e9, -np.inf, np.inf, None))]
+    columns = {"name": Column(title="name"), "cost": Column(title="cost", kind="number")}
+    section = Section(title="Any", note="", columns=columns, rows=rows)
+    write(tmp_path / "report.html", render(paragraph="", facts={}, parts=[section], rollouts=None))
+    with opened(chromium, tmp_path / "report.html") as page:
+        for order in ("1 4 2 0 3 5", "3 0 2 1 4 5"):
+            page.locator("th button", has_text="cost").click()
+            assert column(page, "Any", "name") == [f"run-{n}" for n in order.split()]
+
+
+def test_no_two_of_fifty_arms_look_the_same_in_the_figure_or_in_its_legend(chromium, tmp_path):
+    series = [Series(name=f"arm {n}", look=n, points=[{"x": [n], "y": n}]) for n in range(50)]
+    axis = Axis(label="any")
+    chart = Chart(title="Any", note="", x=[axis], y=axis, panels={"": series})
+    write(tmp_path / "report.html", render(paragraph="", facts={}, parts=[chart], rollouts=None))
+    with opened(chromium, tmp_path / "report.html") as page:
+        for marks in ("svg[role=group] path[transform]", ".legend path:last-child"):
+            looks = page.locator(f"figure {marks}").evaluate_all(
+                "(all) => all.map((each) => [each.getAttribute('d'), each.getAttribute('fill') ?? each.getAttribute('stroke')])"
+            )
+            assert len({*map(tuple, looks)}) == len(looks) == 50
+
+
+@pytest.mark.parametrize(("chunk", "opened_by_then"), [(0, 0), (1, 0), (4, 300), (-1, 300)])
+def test_a_damaged_file_says_so_and_shows_what_can_be_opened(
+    chromium, study, tmp_path, monkeypatch, chunk, opened_by_then
+):
+    monkeypatch.setattr("evals.browse.CHUNK", 100)
+    path = tmp_path / "report.html"
+    report(study[2], path)
+    pieces = path.read_text().split('class="chunk">')
+    if chunk < 0:  # cut short between two chunks
+        pieces.pop()
+        pieces[-1] = pieces[-1].partition("</script>")[0] + "</script>"
+    else:
+        pieces[1 + chunk] = pieces[1 + chunk][:40] + "AAAA" + pieces[1 + chunk][44:]
+    path.write_text('class="chunk">'.join(pieces))
+    with opened(chromium, path) as page:
+        page.wait_for_selector("#rollouts-note[role=alert]")
+        note = page.locator("#rollouts-note").inner_text()
+        assert "This file is damaged" in note
+        assert f"{opened_by_then} of 384 rollouts could be opened" in note
+        assert "loading" not in page.locator("#rollouts").inner_text()
+        if opened_by_then:
+            assert shown(page) == opened_by_then
 
 
 def test_a_gain_whose_interval_holds_zero_is_marked_and_no_other(chromium, tmp_path):

@@ -148,7 +148,9 @@ def test_a_full_disk_is_told_in_one_line_and_the_audit_goes_on_where_there_is_ro
     with monkeypatch.context() as patch:
         patch.setattr(pq, "write_table", until_full)
         assert run(main) == 2
-    assert "error: the disk is full. What was kept is whole" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "error: the disk is full. What was kept is whole" in told
+    assert "(scripts/grpo.py, baseline.py: add --resume)" in told
     store = RolloutStore(tmp_path / "out" / "rollouts")
     kept = by_sample(store)
     assert 0 < len(kept) < 24

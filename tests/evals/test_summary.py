@@ -1,5 +1,6 @@
 """An audit's numbers against hand counts and simulated truths; behaviours on texts that show them and texts that don't."""
 
+import errno
 import json
 import subprocess
 import sys
@@ -8,14 +9,18 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from kept import box, kept_row, sums_suite
 
+from configs.errors import UsageError
+from configs.load import load_template
 from evals.behaviours import NAMES, behaviours, loops
 from evals.estimate import fixed_questions
 from evals.forecast import outlook
-from evals.regrade import against, told
+from evals.manifest import write_json
+from evals.regrade import against, regrade, told
 from evals.rollouts import RolloutStore
 from evals.summary import edge, summary
-from rewards.suites import ProblemSet
+from rewards.suites import ProblemSet, load_problems
 from rewards.types import Problem
 
 
@@ -222,6 +227,33 @@ def test_regrading_finds_the_verdicts_that_another_reading_changes_and_keeps_the
     assert (audit / "audit.json").read_bytes() == before
     assert script("audit", "--regrade", audit, "--read", "lenient").returncode == 2
     assert "no finished audit" in script("audit", "--regrade", tmp_path).stderr
+
+
+def test_grading_again_that_a_full_disk_stopped_is_done_by_the_same_call(tmp_path, monkeypatch):
+    suite = load_problems(sums_suite(tmp_path / "sums.jsonl", 6)["name"])
+    folder = tmp_path / "audit"
+    store = RolloutStore(folder / "rollouts")
+    store.append([kept_row(n, sample, *box(None, n, True), right=True) for n in range(6) for sample in range(2)])
+    facts = {"base": "any", "step": 0, "suite": {"name": suite.name, "fingerprint": suite.fingerprint}}
+    facts |= {"sampling": {"samples": 2, "seed": 0}, "reading": "strict", "verifier": 0}
+    write_json(folder / "audit.json", {**facts, **summary(store, suite, samples=2, seed=0)})
+    write_json(folder / "manifest.json", {"settings": {"template": load_template("qa").model_dump()}})
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    for stopped in ("summary", "write_json"):
+        with monkeypatch.context() as patch:
+            patch.setattr(f"evals.regrade.{stopped}", full)
+            with pytest.raises(OSError, match="No space"):
+                regrade(folder, suite, reading="strict")
+        assert list(folder.glob("regraded-*")) == []
+    out = regrade(folder, suite, reading="strict")
+    assert json.loads((out / "audit.json").read_text())["pass_at_k"]["read"]["1"]["value"] == 1
+    assert len(list(RolloutStore(out / "rollouts").rows())) == 12
+    assert not [path.name for path in folder.iterdir() if path.name.startswith(".")]
+    with pytest.raises(UsageError, match="is there already"):
+        regrade(folder, suite, reading="strict")
 
 
 def test_what_grading_again_changes_in_one_problem_of_many_is_called_noise():
