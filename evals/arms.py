@@ -43,11 +43,25 @@ def labels(runs: Sequence[Run]) -> Callable[[Run], str]:
         about, mine = run.manifest, _chosen(run)
         told = f"{about.base}, {about.recipe}" if several or about.control_of else about.base
         others = chosen[about.base, about.recipe]
-        names = {name for other in others for name in other.keys() | mine.keys() if other.get(name) != mine.get(name)}
-        told += "".join(f", {name.removeprefix('recipe.')} {mine.get(name)}" for name in sorted(names))
+        known = {name for other in others for name in other}
+        blocks = {block for block in known if any(name.startswith(f"{block}.") for name in known)}  # null in some runs
+
+        def whole(name: str) -> str:
+            return next((block for block in blocks if name.startswith(f"{block}.")), name)
+
+        names = {whole(name) for other in others for name in known if other.get(name) != mine.get(name)}
+        told += "".join(", " + _told(name, mine, block=name in blocks) for name in sorted(names))
         return f"{told} (control)" if about.control_of else told
 
     return label
+
+
+def _told(name: str, mine: Mapping[str, Any], *, block: bool) -> str:
+    """A setting that tells arms apart; of a whole block, such as lora, that some have and some have not, no more than that."""
+    short = name.removeprefix("recipe.").removeprefix("grpo.")
+    if block:
+        return f"without {short}" if name in mine else f"with {short}"
+    return f"{short} {mine.get(name)}"
 
 
 def _chosen(run: Run) -> dict[str, Any]:

@@ -147,14 +147,32 @@ def test_a_run_with_another_setting_is_another_arm_and_no_other_seed(tmp_path):
         write_run(tmp_path / "b", WORKED, 1, changes=chosen(2e-4)),
     ]
     assert [(arm.label, arm.seeds) for arm in compare(load_runs(runs)[0]).arms] == [
-        ("tiny-latent, grpo.learning_rate 0.0004", 2),
-        ("tiny-latent, grpo.learning_rate 0.0002", 1),
+        ("tiny-latent, learning_rate 0.0004", 2),
+        ("tiny-latent, learning_rate 0.0002", 1),
         ("tiny-worked", 1),
     ]
     cut = write_run(tmp_path / "c", WORKED, 2, changes=chosen(2e-4, budget_tokens=1000))
     assert [arm.label for arm in compare(load_runs([runs[3], cut])[0]).arms] == [
         "tiny-worked, budget_tokens None",
         "tiny-worked, budget_tokens 1000",
+    ]
+
+
+def test_arms_with_and_without_an_adapter_are_called_so_in_short(tmp_path):
+    def trained(lora):
+        return Changes(manifest={"settings": {"recipe": {"name": "tiny", "grpo": {"beta": 0.0}, "lora": lora}}})
+
+    runs = [
+        write_run(tmp_path / str(place), LATENT, changes=trained(lora))
+        for place, lora in enumerate(({"r": 16, "lora_alpha": 32}, {"r": 8, "lora_alpha": 32}, None))
+    ]
+    assert [arm.label for arm in compare(load_runs(runs[::2])[0]).arms] == [
+        "tiny-latent, with lora",
+        "tiny-latent, without lora",
+    ]
+    assert [arm.label for arm in compare(load_runs(runs[:2])[0]).arms] == [
+        "tiny-latent, lora.r 16",
+        "tiny-latent, lora.r 8",
     ]
 
 

@@ -177,4 +177,4 @@ def test_arms_of_another_setting_that_do_not_run_are_named(tmp_path):
     other = load_run(write_run(tmp_path / "b", FATES[0], changes=Changes(manifest={"settings": settings})))
     for runner in race(compare([*runs, other])):
         assert runner.bases == 3
-        assert runner.note.endswith("left out, as another setting of a base that runs: base-0, grpo.beta 0.1")
+        assert runner.note.endswith("left out, as another setting of a base that runs: base-0, beta 0.1")
