@@ -154,7 +154,8 @@ import numpy as np, pyarrow as pa, pyarrow.parquet as pq
 from pathlib import Path
 from evals.rollouts import SCHEMA, RolloutStore
 from evals.summary import summary
-from tests.evals.test_summary import problem_set
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from test_summary import problem_set
 folder, problems, samples = Path({str(tmp_path)!r}), 4000, 250
 rng = np.random.default_rng(0)
 for part in range(20):
