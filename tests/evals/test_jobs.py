@@ -180,7 +180,7 @@ SBATCH = """#!/bin/sh
 cp "$1" "{root}/sent.sh"
 [ -e "{root}/refuse" ] && { echo "sbatch: error: invalid partition specified: gpuu" >&2; exit 1; }
 SLURM_JOB_ID=77 SLURM_NTASKS=1 SLURM_JOB_NUM_NODES=1 SLURM_NODEID=0 SLURM_PROCID=0 SLURM_LOCALID=0 \\
-  SLURM_JOB_NODELIST=here sh "$1" >/dev/null 2>&1 &
+  SLURM_JOB_NODELIST=here sh "{root}/sent.sh" >/dev/null 2>&1 &
 echo $! > "{root}/pid"
 echo "Submitted batch job 77"
 """
