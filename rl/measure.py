@@ -20,6 +20,12 @@ from rl.record import Clock, append_jsonl, read_jsonl
 from rl.rollouts import training_sampling
 
 
+def wait_for_all(plan: Plan) -> None:
+    """Until every process of the run is here."""
+    if plan.processes > 1:
+        PartialState().wait_for_everyone()
+
+
 class Measures:
     """The audits of one run. One that lies there finished is not done again; a cut one goes on.
 
@@ -66,7 +72,7 @@ class Measures:
         found = self._measured(spec, RolloutStore(self.plan.out / "rollouts" / f"heldout-{step:06d}"), progress=False)
         if found:
             append_jsonl(path, {"step": step, "pass_at_1": found["pass_at_k"]["read"]["1"]})
-        self._wait()
+        wait_for_all(self.plan)
         self.clock.add("audit", began)
 
     def signal(self) -> dict[str, tuple[int, int]]:
@@ -84,23 +90,19 @@ class Measures:
         found = self._measured(self._spec(step, suite, samples), store, progress=rank() == 0)
         if found:
             write_json(target, found)
-        self._wait()
+        wait_for_all(self.plan)
         self.clock.add("audit", began)
 
     def _measured(self, spec: AuditSpec, store: RolloutStore, *, progress: bool) -> dict[str, Any] | None:
         """The audit, in the first process; None in the others, which draw their shares."""
-        self._wait()  # what lies there was looked at by all before one writes
+        wait_for_all(self.plan)  # what lies there was looked at by all before one writes
         if spec.step:
             self.renew()
         place, of = (rank(), self.plan.processes) if self.shared else (0, 1)
         if self.shared or rank() == 0:
             draw_share(self.engine, spec, store, progress=progress, place=place, of=of)
-        self._wait()
+        wait_for_all(self.plan)
         return summarise(spec, store) if rank() == 0 else None
-
-    def _wait(self) -> None:
-        if self.plan.processes > 1:
-            PartialState().wait_for_everyone()
 
     def _spec(self, step: int, suite: ProblemSet, samples: int) -> AuditSpec:
         return AuditSpec(

@@ -35,6 +35,11 @@ def training_sampling(plan: Plan) -> Sampling:
     )
 
 
+def tokens_of(rows: Sequence[Mapping[str, Any]]) -> int:
+    """Of kept rollouts, prompts included."""
+    return sum(row["prompt_tokens"] + row["completion_tokens"] for row in rows)
+
+
 class Rollouts:
     """What TRL asks for completions and for rewards; keeps every rollout with its verdict."""
 
@@ -75,10 +80,8 @@ class Rollouts:
         samples = range(first, first + len(ids))
         identities = [f"train|{step}|0|{sample}" for sample in samples]
         drawn = []
-        lowered = bool(self.plan.recipe.grpo.get("bf16"))
-        with torch.autocast(
-            self.engine.model.device.type, torch.bfloat16, enabled=lowered
-        ):  # as the trainer scores them
+        kind, lowered = self.engine.model.device.type, bool(self.plan.recipe.grpo.get("bf16"))
+        with torch.autocast(kind, torch.bfloat16, enabled=lowered):  # as the trainer scores them
             for part in self.engine.cuts([len(one) for one in ids], self.sampling.max_tokens):
                 drawn += self.engine.draw(ids[part], identities[part], self.sampling)
         self.clock.add("rollout", began)

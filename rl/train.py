@@ -30,7 +30,7 @@ from rewards.types import Problem
 from rewards.verify import VERIFIER_VERSION
 from rl.budget import Limit, tokens_seen
 from rl.colocate import DriftGuard, Inside, prepare
-from rl.measure import Measures
+from rl.measure import Measures, wait_for_all
 from rl.plan import Plan, rank, sharded
 from rl.record import KINDS, Clock, Pace, Record, Silence, cut_jsonl, last_checkpoint, read_jsonl
 from rl.resample import Resampler
@@ -149,8 +149,7 @@ class _Run:
         over = bool(checkpoint) and (step >= int(plan.recipe.grpo["max_steps"]) or self.limit.reached(tokens))
         if rank() == 0:
             self._drop_after(step, over=over)
-        if plan.processes > 1:  # what is dropped is read by all
-            PartialState().wait_for_everyone()
+        wait_for_all(plan)  # what is dropped is read by all
         trainer = self._trainer(usable, rows)
         self.measures = self._measures(trainer)
         self.measures.before(step)

@@ -13,6 +13,7 @@ from trl import GRPOTrainer
 from configs.errors import UsageError
 from rl.record import Pace
 from rl.resample import Resampler, teaches
+from rl.rollouts import tokens_of
 from rl.sampler import Posterior, counted
 
 
@@ -37,8 +38,7 @@ class Trainer(GRPOTrainer):
             inputs = [dict(self.rows[drawn[(first + place) // size]]) for place in range(len(inputs))]
         elif self.resampler:
             inputs = self.resampler.fill(self.state.global_step, len(inputs) // size)
-            thrown = self.resampler.rollouts.thrown
-            self.state.num_input_tokens_seen += sum(row["prompt_tokens"] + row["completion_tokens"] for row in thrown)
+            self.state.num_input_tokens_seen += tokens_of(self.resampler.rollouts.thrown)
         return super()._generate_and_score_completions(inputs)
 
     def _generate(self, prompts: list[Any]) -> Any:
@@ -78,9 +78,7 @@ class Trainer(GRPOTrainer):
         metrics["informative/drawn"].append(sum(map(teaches, groups)) / len(groups))
         if self.resampler:
             metrics["resampled/groups"].append(len(groups))
-            metrics["resampled/thrown_tokens"].append(
-                sum(row["prompt_tokens"] + row["completion_tokens"] for row in thrown)
-            )
+            metrics["resampled/thrown_tokens"].append(tokens_of(thrown))
         self.posterior.update(counted(ids, paid))
         return rewards
 
